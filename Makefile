@@ -1,0 +1,49 @@
+# make run     install what is missing, build, and serve on 127.0.0.1:8080
+# make test    install what is missing, build, and run all tests
+# make build   install what is missing, and build target/release/mayfly with target/jail beside it
+# make setup   only install what is missing: Debian packages (as root or with sudo) and nothing else
+# make bench   measure Mayfly and what it is compared with, side by side
+# make gate    everything that .ci/run checks
+# make clean   remove what was built
+#
+# MAYFLY_PYTHON=/path/to/python3 chooses the CPython to embed (3.11 to 3.14); without it tools/python.sh does.
+# ARGS='--listen 127.0.0.1:9000' is passed on by `make run`, TESTS='name' by `make test`, BENCH='…' by `make bench`.
+
+SHELL := /bin/bash
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# Where rustup and `cargo install` put their programs, whether or not this shell has read the profile.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+# Before every use of cargo: the one Python, so that the binary and the jail belong together.
+WITH_PYTHON = PYO3_PYTHON="$$(tools/python.sh)" && export PYO3_PYTHON &&
+
+.DEFAULT_GOAL := help
+.PHONY: help setup jail build run test bench gate clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+setup:
+	@tools/setup.sh build
+
+jail: setup
+	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/jail_root.py "$(TARGET)/jail"
+
+build: jail
+	@$(WITH_PYTHON) cargo build --release --locked
+
+run: build
+	@exec "$(TARGET)/release/mayfly" serve $(ARGS)
+
+test: jail
+	@$(WITH_PYTHON) cargo test --workspace --locked $(TESTS)
+
+bench: build
+	@$(WITH_PYTHON) bench/run $(BENCH)
+
+gate:
+	@.ci/run
+
+clean:
+	rm -rf -- "$(TARGET)"

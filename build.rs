@@ -1,0 +1,31 @@
+//! Build script: compiles the seccomp policies, checks the CPython that was chosen, and lets the program find its library.
+
+#[path = "build/seccomp.rs"]
+mod seccomp;
+
+use std::env;
+use std::path::PathBuf;
+
+/// The CPythons that Mayfly is tested with.
+const SUPPORTED: std::ops::RangeInclusive<u8> = 11..=14;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
+    seccomp::generate(&out_dir, &arch);
+    python();
+}
+
+fn python() {
+    let python = pyo3_build_config::get();
+    let version = python.version();
+    assert!(
+        version.major == 3 && SUPPORTED.contains(&version.minor),
+        "Mayfly needs CPython 3.11 to 3.14 with its shared library and headers, and found {version}: set PYO3_PYTHON to one that fits",
+    );
+    // Extension modules find the interpreter's symbols in its shared library, which may lie outside the usual places.
+    if let Some(directory) = python.lib_dir().filter(|directory| !directory.starts_with("/usr/lib")) {
+        println!("cargo::rustc-link-arg-bins=-Wl,-rpath,{directory}");
+    }
+}

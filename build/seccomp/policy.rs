@@ -1,0 +1,254 @@
+//! Reads the policy files into one list of rules with numbers, and refuses whatever a reader could take for something else:
+//! a name no kernel knows, a rule given twice, a constant that is not defined, a field that does not exist.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// What becomes of a system call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    Allow,
+    /// Refused with this errno; `Errno(0)` is answered with 0 without being executed.
+    Errno(u16),
+    Kill,
+}
+
+/// `(args[arg] & mask) == value`, on all 64 bits.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pub arg: u8,
+    pub mask: u64,
+    pub value: u64,
+}
+
+/// When every condition holds, the call meets `fate`; the first case that holds decides.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub conditions: Vec<Condition>,
+    pub fate: Fate,
+}
+
+/// One system call: its cases in order, and the fate when none holds.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub number: u32,
+    pub name: String,
+    pub cases: Vec<Case>,
+    pub otherwise: Fate,
+    pub comment: String,
+}
+
+impl Rule {
+    fn allows(&self) -> bool {
+        self.otherwise == Fate::Allow || self.cases.iter().any(|case| case.fate == Fate::Allow)
+    }
+}
+
+pub struct Policy {
+    pub variant: String,
+    pub audit_arch: u32,
+    /// Sorted by number; a number without a rule meets `default`.
+    pub rules: Vec<Rule>,
+    pub default: Fate,
+}
+
+impl Policy {
+    /// How many system calls are allowed, conditionally or not.
+    pub fn allowed(&self) -> usize {
+        self.rules.iter().filter(|rule| rule.allows()).count()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(rename = "about")]
+    _about: Vec<String>,
+    default: Option<String>,
+    #[serde(default)]
+    constants: BTreeMap<String, String>,
+    allow: Vec<Allowed>,
+    refuse: Vec<Refused>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Allowed {
+    syscall: String,
+    needed_by: String,
+    /// The architecture the rule is for, and the fate of the call on the other one.
+    only_on: Option<String>,
+    elsewhere: Option<String>,
+    /// Without cases the call is allowed whatever its arguments.
+    #[serde(default)]
+    cases: Vec<WrittenCase>,
+    otherwise: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCase {
+    when: Vec<WrittenCondition>,
+    then: Option<String>,
+    /// The one variant in which the case counts.
+    only_in: Option<String>,
+    #[serde(rename = "why")]
+    _why: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCondition {
+    arg: u8,
+    #[serde(rename = "name")]
+    _name: String,
+    /// How much of the register the kernel reads: 32 where the parameter is an int, 64 where it is a long or a pointer.
+    bits: u8,
+    mask: Option<String>,
+    is: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refused {
+    with: String,
+    because: String,
+    syscalls: Vec<String>,
+}
+
+/// Reads `common.json`, `<variant>.json` and `syscalls.tsv` from `source`.
+pub fn load(source: &Path, variant: &str, arch: &str) -> Policy {
+    let (audit_arch, column) = match arch {
+        "x86_64" => (0xC000_003E, 1),
+        "aarch64" => (0xC000_00B7, 2),
+        other => panic!("there is no seccomp policy for {other}: x86_64 and aarch64 are supported"),
+    };
+    let numbers = numbers(&source.join("syscalls.tsv"), column);
+    let common = file(&source.join("common.json"));
+    let overlay = file(&source.join(format!("{variant}.json")));
+    let constants: BTreeMap<_, _> = (common.constants.iter().chain(&overlay.constants))
+        .map(|(name, value)| (name.as_str(), literal(value).unwrap_or_else(|| panic!("constant {name} is not a number"))))
+        .collect();
+    let default = fate(common.default.as_deref().expect("common.json names the default"));
+    assert!(overlay.default.is_none(), "{variant}.json: the default is common to all variants");
+
+    let mut rules = Vec::new();
+    for allowed in common.allow.iter().chain(&overlay.allow) {
+        let Some(number) = number(&numbers, &allowed.syscall) else { continue };
+        let mut rule = allowed.rule(number, &constants, variant);
+        if let Some(only_on) = &allowed.only_on {
+            let elsewhere = fate(allowed.elsewhere.as_deref().unwrap_or_else(|| panic!("{}: elsewhere is missing", rule.name)));
+            if only_on != arch {
+                (rule.cases, rule.otherwise) = (Vec::new(), elsewhere);
+            }
+        }
+        rules.push(rule);
+    }
+    for group in common.refuse.iter().chain(&overlay.refuse) {
+        for name in &group.syscalls {
+            let Some(number) = number(&numbers, name) else { continue };
+            let otherwise = fate(&group.with);
+            rules.push(Rule { number, name: name.clone(), cases: Vec::new(), otherwise, comment: group.because.clone() });
+        }
+    }
+    rules.sort_by_key(|rule| rule.number);
+    for pair in rules.windows(2) {
+        assert!(pair[0].number != pair[1].number, "{variant}: {} is ruled on twice", pair[0].name);
+    }
+    Policy { variant: variant.to_owned(), audit_arch, rules, default }
+}
+
+impl Allowed {
+    fn rule(&self, number: u32, constants: &BTreeMap<&str, u64>, variant: &str) -> Rule {
+        let name = &self.syscall;
+        let cases: Vec<_> = (self.cases.iter())
+            .filter(|case| case.only_in.as_ref().is_none_or(|only| only == variant))
+            .map(|case| case.resolve(name, constants))
+            .collect();
+        let otherwise = match &self.otherwise {
+            Some(written) => fate(written),
+            None if cases.is_empty() => Fate::Allow,
+            None => panic!("{name}: a rule with cases says what happens otherwise"),
+        };
+        assert!(cases.is_empty() || otherwise != Fate::Allow, "{name}: a rule allows by case and refuses otherwise");
+        Rule { number, name: name.clone(), cases, otherwise, comment: self.needed_by.clone() }
+    }
+}
+
+impl WrittenCase {
+    fn resolve(&self, name: &str, constants: &BTreeMap<&str, u64>) -> Case {
+        let conditions = self.when.iter().map(|condition| condition.resolve(name, constants)).collect();
+        Case { conditions, fate: self.then.as_deref().map_or(Fate::Allow, fate) }
+    }
+}
+
+impl WrittenCondition {
+    fn resolve(&self, name: &str, constants: &BTreeMap<&str, u64>) -> Condition {
+        let width = match self.bits {
+            32 => u64::from(u32::MAX),
+            64 => u64::MAX,
+            other => panic!("{name}: an argument has 32 or 64 bits, not {other}"),
+        };
+        let mask = self.mask.as_deref().map_or(width, |written| expression(written, constants) & width);
+        let value = expression(&self.is, constants);
+        assert!(self.arg < 6, "{name}: there is no argument {}", self.arg);
+        assert!(value & !mask == 0, "{name}: argument {} can never be {} under its mask", self.arg, self.is);
+        Condition { arg: self.arg, mask, value }
+    }
+}
+
+fn file(path: &Path) -> File {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Name → number on this architecture, `None` where only the other one has the call.
+fn numbers(path: &Path, column: usize) -> BTreeMap<String, Option<u32>> {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let fields: Vec<_> = line.split('\t').collect();
+            (fields[0].to_owned(), fields[column].parse().ok())
+        })
+        .collect()
+}
+
+fn number(numbers: &BTreeMap<String, Option<u32>>, name: &str) -> Option<u32> {
+    *numbers.get(name).unwrap_or_else(|| panic!("{name} is no system call"))
+}
+
+fn fate(written: &str) -> Fate {
+    match written {
+        "ALLOW" => Fate::Allow,
+        "KILL" => Fate::Kill,
+        "ZERO" => Fate::Errno(0),
+        "EPERM" => Fate::Errno(1),
+        "EACCES" => Fate::Errno(13),
+        "ENOTTY" => Fate::Errno(25),
+        "ENOSYS" => Fate::Errno(38),
+        "ENOTSUP" => Fate::Errno(95),
+        other => panic!("{other} is no fate"),
+    }
+}
+
+/// `A|B|0x4` or `~(A|B)`.
+fn expression(written: &str, constants: &BTreeMap<&str, u64>) -> u64 {
+    if let Some(inner) = written.strip_prefix("~(").and_then(|rest| rest.strip_suffix(')')) {
+        return !expression(inner, constants);
+    }
+    written.split('|').fold(0, |bits, term| {
+        let term = term.trim();
+        bits | literal(term).or_else(|| constants.get(term).copied()).unwrap_or_else(|| panic!("{term} is not defined"))
+    })
+}
+
+fn literal(written: &str) -> Option<u64> {
+    match written.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => written.parse().ok(),
+    }
+}

@@ -1,0 +1,258 @@
+"""What Mayfly's interpreter needs in Python: output streams, standard input, and the story of an exception.
+
+Compiled into the server and run once in each zygote under the file name "<mayfly>", as a namespace that is in no
+`sys.modules`. It works inside the jail, in the same interpreter as the script, which may replace anything it can
+reach. So what is used after the script ran is captured here by name, every answer is checked again on the Rust side,
+and nothing in here is a boundary: a script that breaks it only gets a poorer description of its own failure.
+"""
+
+import builtins
+import io
+import linecache
+import sys
+import threading
+import traceback
+
+import _sitebuiltins
+
+SCRIPT = "main.py"
+OWN = "<mayfly>"
+
+# The most that is shown of one failure.
+FRAMES = 50
+EXCEPTIONS = 40
+CHAIN = 16
+MESSAGE = 4096
+TEXT = 16 * 1024
+
+# Above the default recursion limit, so that the usual RecursionError is shown as Python shows it: its repeated lines
+# folded into one. A deeper stack is cut before it is read.
+DEEP = 1100
+
+# 10 kB would do for most threads; C recursion in the json and re modules needs more. Each counts against the job's
+# address space, which is why it isn't glibc's 8 MiB.
+THREAD_STACK = 1024 * 1024
+
+_cause_of = BaseException.__dict__["__cause__"].__get__
+_context_of = BaseException.__dict__["__context__"].__get__
+_suppressed_in = BaseException.__dict__["__suppress_context__"].__get__
+_traceback_of = BaseException.__dict__["__traceback__"].__get__
+_members_of = BaseExceptionGroup.__dict__["exceptions"].__get__
+_exit_code_of = SystemExit.__dict__["code"].__get__
+_qualified_name_of = type.__dict__["__qualname__"].__get__
+_module_of = type.__dict__["__module__"].__get__
+_set_on_type = type.__setattr__
+_exact_text = str.__str__
+_TracebackException = traceback.TracebackException
+_extract_tb = traceback.extract_tb
+
+
+def prepare():
+    """Give the interpreter its streams and the names `site` would have added; return (stdout, stderr)."""
+    threading.stack_size(THREAD_STACK)
+    builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
+    builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
+    builtins.help = _sitebuiltins._Helper()
+    sys.stdout = sys.__stdout__ = _output(1, "<stdout>")
+    sys.stderr = sys.__stderr__ = _output(2, "<stderr>")
+    set_input("")
+    return sys.stdout, sys.stderr
+
+
+def _output(descriptor, name):
+    raw = io.FileIO(descriptor, "wb", closefd=False)
+    raw.name = name
+    stream = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", newline="\n")
+    stream.mode = "w"
+    return stream
+
+
+def set_input(text):
+    """Make `text` what the script reads from standard input."""
+    data = io.BytesIO(text.encode())
+    data.name = "<stdin>"
+    stream = io.TextIOWrapper(data, encoding="utf-8")
+    stream.mode = "r"
+    sys.stdin = sys.__stdin__ = stream
+
+
+def flush_by_line():
+    """Let each line leave the process when it is complete, so that it outlives a kill."""
+    sys.stdout.reconfigure(line_buffering=True)
+    sys.stderr.reconfigure(line_buffering=True)
+
+
+def reseed():
+    """Give a new child random state of its own, where Python's own fork hooks do not."""
+    modules = sys.modules
+    if "numpy.random" in modules:
+        modules["numpy.random"].seed()
+    if "tempfile" in modules:
+        # Its generator renews itself when the process id changes, but that is 1 in every child.
+        modules["tempfile"]._name_sequence = None
+    if "uuid" in modules:
+        modules["uuid"]._node = modules["uuid"]._last_timestamp = None
+
+
+def await_to_the_end(awaitable, is_coroutine):
+    """Run what an `async def main` returned, in a new event loop."""
+    from asyncio import run
+
+    async def whole():
+        return await awaitable
+
+    return run(awaitable if is_coroutine else whole())
+
+
+def describe(error):
+    """Return (type name, message, line, column, traceback text) of an exception, each within its cap."""
+    kind = type(error)
+    if _module_of(kind) == "main":
+        # The script's own classes are shown by their bare name, as Python does for those of `__main__`.
+        _set_on_type(kind, "__module__", "__main__")
+    name, message, line, column, text = _type_name(kind), "", None, None, ""
+    try:
+        message = _message(error)
+        line, column = _place(error)
+        text = _render(error)
+    except BaseException:  # noqa: BLE001 - whatever the script did to us, its failure is still told
+        pass
+    return name, message, line, column, text or (f"{name}: {message}\n" if message else f"{name}\n")
+
+
+def _type_name(kind):
+    module, name = _module_of(kind), _qualified_name_of(kind)
+    if type(module) is not str or module in ("__main__", "builtins"):
+        return _clip(name, MESSAGE)
+    return _clip(f"{module}.{name}", MESSAGE)
+
+
+def _message(error):
+    if isinstance(error, SystemExit):
+        code = _exit_code_of(error)
+        shown = "" if code is None else repr(code) if type(code) in (int, bool, str) else "…"
+        return _clip(f"the script called sys.exit({shown})", MESSAGE)
+    try:
+        return _clip(_exact_text(str(error)), MESSAGE)
+    except BaseException:  # noqa: BLE001 - an evil __str__
+        return "<exception str() failed>"
+
+
+def _clip(text, most):
+    if len(text) > most:
+        text = text[: most - 1] + "…"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _place(error):
+    """The line and column a failure came from: the last frame in the script, or what a SyntaxError says."""
+    line = None
+    entry = _traceback_of(error)
+    while entry is not None:
+        if entry.tb_frame.f_code.co_filename == SCRIPT:
+            line = entry.tb_lineno
+        entry = entry.tb_next
+    if line is None and isinstance(error, SyntaxError) and error.filename == SCRIPT:
+        if error.text is None and type(error.lineno) is int:
+            # The compiler's later passes look for the line in a file.
+            error.text = linecache.getline(SCRIPT, error.lineno) or None
+        return error.lineno, error.offset or None
+    return line, None
+
+
+def _render(error):
+    """The traceback as Python prints it, without our frames and within the caps."""
+    room = [EXCEPTIONS]
+    shown, cut = _shown(error, room)
+    lines = ["[... earlier exceptions are left out ...]\n\n"] if cut else []
+    lines.extend(shown.format())
+    text = "".join(lines)
+    if len(text) > TEXT:
+        text = f"{text[: TEXT // 4]}\n  [... left out ...]\n{text[-(TEXT * 3 // 4) :]}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _shown(error, room):
+    """The chain of `error`, newest first, each exception linked to the one it came from."""
+    first = last = None
+    seen = set()
+    while error is not None and id(error) not in seen:
+        if len(seen) == CHAIN or room[0] == 0:
+            return first, True
+        seen.add(id(error))
+        room[0] -= 1
+        this = _alone(error, room)
+        if first is None:
+            first = this
+        elif by_cause:
+            last.__cause__ = this
+        else:
+            last.__context__ = this
+        last = this
+        cause = _cause_of(error)
+        by_cause = cause is not None
+        if not by_cause and _suppressed_in(error):
+            break
+        error = cause if by_cause else _context_of(error)
+    return first, False
+
+
+def _alone(error, room):
+    """One exception without those it came from.
+
+    Python's own class walks the whole chain and every member of a group before it shows a few of them; a chain
+    of 100,000 would take seconds. Given a `_seen` it leaves both alone (3.11 to 3.14), and they are linked here.
+    """
+    stack = _own_part(_traceback_of(error))
+    limit = FRAMES // 2 if len(stack) > DEEP else None
+    shown = _TracebackException(type(error), error, stack[0] if stack else None, limit=limit, _seen=set())
+    shown.__cause__ = shown.__context__ = shown.exceptions = None
+    shown.stack = _Stack(shown.stack)
+    if limit:
+        shown.stack.left_out = len(stack) - 2 * limit
+        shown.stack.extend(_extract_tb(stack[-limit]))
+    if isinstance(error, BaseExceptionGroup):
+        members = _members_of(error)
+        shown.exceptions = [None] * len(members)
+        for index in range(min(len(members), shown.max_group_width)):
+            if room[0] == 0:
+                del shown.exceptions[max(index, 1) :]
+                break
+            shown.exceptions[index], _ = _shown(members[index], room)
+    return shown
+
+
+def _own_part(entry):
+    """The entries of a traceback that are the script's to see: from its first own frame on, if we called it."""
+    entries, start = [], 0
+    while entry is not None:
+        entries.append(entry)
+        if entry.tb_frame.f_code.co_filename == OWN:
+            start = len(entries)
+        entry = entry.tb_next
+    if start:
+        # Between us and the script stand only asyncio's frames, and only when we started the event loop.
+        own = (i for i in range(start, len(entries)) if entries[i].tb_frame.f_code.co_filename == SCRIPT)
+        start = next(own, start)
+    return entries[start:]
+
+
+class _Stack(traceback.StackSummary):
+    """A stack that shows at most `FRAMES` entries after repeated ones were folded."""
+
+    left_out = 0
+
+    def format(self, **options):
+        if self.left_out:
+            half = len(self) // 2
+            head, tail = _Stack(self[:half]), _Stack(self[half:])
+            return [*head.format(**options), _gap(self.left_out), *tail.format(**options)]
+        lines = super().format(**options)
+        if len(lines) > FRAMES:
+            half = FRAMES // 2
+            lines[half:-half] = [_gap(len(lines) - 2 * half)]
+        return lines
+
+
+def _gap(count):
+    return f"  [... {count} frames are left out ...]\n"

@@ -1,0 +1,156 @@
+//! The jailed process: enter the jail, say so, read one job, run it, reply, end.
+//!
+//! Runs in the child, which no request touched before and which serves none after. Whatever user code does, it does
+//! after the last layer is on. The supervisor kills the child as soon as it has the reply.
+
+use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, verify};
+use crate::python::{self, Interpreter, Setup};
+use crate::sys;
+use crate::wire::{self, Hello, JobFrame};
+use crate::zygote::own_proc::OwnProc;
+use crate::zygote::{Purpose, Spawn};
+use nix::errno::Errno;
+use serde::Serialize;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Exit statuses of a child that nobody killed; only the log ever sees them.
+const DONE: i32 = 0;
+const NO_JAIL: i32 = 70;
+const NO_SUPERVISOR: i32 = 71;
+
+/// Which interpreter a child has.
+#[derive(Debug)]
+pub enum Mind {
+    /// The zygote's, as it was at the clone.
+    Warm(Interpreter),
+    /// Its own, initialised in the child.
+    Cold {
+        /// Where the standard library is.
+        setup: Setup,
+        /// Modules to import before the jail.
+        preload: Vec<String>,
+    },
+    /// None: the child only verifies.
+    None,
+}
+
+/// What a child has from the process it was cloned from.
+#[derive(Debug)]
+pub struct Base<'a> {
+    /// The jail.
+    pub plan: &'a Plan,
+    /// The way to its own size.
+    pub own_proc: &'a OwnProc,
+    /// The zygote's address space, in bytes.
+    pub address_space: u64,
+}
+
+/// The child's whole life.
+pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescriptors, ruleset: Option<Ruleset>) -> ! {
+    // A second owner, to report a step that fails after the first was moved into the jail.
+    let reporter = descriptors.channel.try_clone();
+    let mut address_space = base.address_space;
+    let cold;
+    let interpreter = match mind {
+        Mind::Warm(interpreter) => Some(interpreter),
+        Mind::Cold { setup, preload } => match start_cold(setup, preload, base.own_proc) {
+            Ok((interpreter, size)) => {
+                address_space = size;
+                cold = interpreter;
+                Some(&cold)
+            }
+            Err(error) => give_up(descriptors.channel.as_fd(), error),
+        },
+        Mind::None => None,
+    };
+    if let Some(interpreter) = interpreter {
+        interpreter.reseed();
+    }
+    let jailed = match jail::enter(base.plan, spawn.slot, spawn.limits(address_space), descriptors, ruleset) {
+        Ok(jailed) => jailed,
+        Err(error) => report_and_give_up(reporter, error),
+    };
+    match (spawn.purpose, interpreter) {
+        (Purpose::Verify, _) => {
+            let report = verify::escape(base.plan, &jailed);
+            send(jailed.channel.as_fd(), &Hello::Verified { failed: report });
+        }
+        (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter),
+        (Purpose::Job, None) => {}
+    }
+    sys::exit_now(DONE)
+}
+
+fn start_cold(setup: &Setup, preload: &[String], own_proc: &OwnProc) -> Result<(Interpreter, u64), JailError> {
+    let failed = JailError { step: Step::Interpreter, errno: Errno::ENOEXEC as i32 };
+    let interpreter = python::start(setup).map_err(|_| failed)?;
+    // What can't be imported here, the script's own import will tell.
+    let _ = interpreter.preload(preload);
+    let size = own_proc.address_space().ok_or(failed)?;
+    Ok((interpreter, size))
+}
+
+fn serve_job(jailed: &Jailed, interpreter: &Interpreter) {
+    interpreter.rehearse(jailed);
+    let cpu_ns = u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX);
+    send(jailed.channel.as_fd(), &Hello::Ready { cpu_ns });
+    let Some(job) = receive(jailed.channel.as_fd()) else { sys::exit_now(NO_SUPERVISOR) };
+    let reply = interpreter.run(jailed, job);
+    send(jailed.channel.as_fd(), &reply);
+    // The supervisor has what it waits for and kills this process: ending by itself would only be slower, and would let
+    // the script's exit handlers run. Nothing more ever comes, so this waits, with the interpreter's lock held.
+    let _ = receive(jailed.channel.as_fd());
+}
+
+fn send<M: Serialize>(channel: BorrowedFd<'_>, message: &M) {
+    let Ok(frame) = wire::encode(message) else { return };
+    let mut rest = &frame[..];
+    while !rest.is_empty() {
+        match nix::unistd::write(channel, rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::EINTR) => {}
+            Err(_) => sys::exit_now(NO_SUPERVISOR),
+        }
+    }
+}
+
+/// The one job; `None` when the supervisor is gone.
+fn receive(channel: BorrowedFd<'_>) -> Option<JobFrame> {
+    let mut header = [0; wire::HEADER];
+    fill(channel, &mut header)?;
+    let length = wire::payload_length(header, wire::MAX_FRAME).ok()?;
+    let mut payload = vec![0; length];
+    fill(channel, &mut payload)?;
+    wire::decode(&payload).ok()
+}
+
+fn fill(channel: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match nix::unistd::read(channel, &mut buffer[filled..]) {
+            Ok(0) => return None,
+            Ok(count) => filled += count,
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(())
+}
+
+fn give_up(channel: BorrowedFd<'_>, JailError { step, errno }: JailError) -> ! {
+    send(channel, &Hello::Failed { step: step.index(), errno });
+    sys::exit_now(NO_JAIL)
+}
+
+/// Until the descriptors are in place, number 3 is not the child's channel.
+fn report_and_give_up(reporter: std::io::Result<OwnedFd>, error: JailError) -> ! {
+    if error.step == Step::Descriptors
+        && let Ok(channel) = &reporter
+    {
+        give_up(channel.as_fd(), error);
+    }
+    match sys::inherited(3) {
+        Ok(channel) => give_up(channel.as_fd(), error),
+        Err(_) => sys::exit_now(NO_JAIL),
+    }
+}

@@ -1,0 +1,118 @@
+//! The command line: arguments → [`Config`] → command → exit status.
+//!
+//! Runs in every process of Mayfly, as the first thing. Flags are made from the table of settings, so that each setting
+//! has one name, one default and one description.
+
+mod doctor;
+mod healthcheck;
+mod log;
+mod run;
+mod serve;
+
+use crate::config::{Config, ConfigError, LogForm, SETTINGS};
+use clap::{Arg, ArgMatches, Command};
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+/// Exit statuses, as `sysexits.h` has them where it has one.
+pub mod exit {
+    /// Done.
+    pub const OK: i32 = 0;
+    /// `mayfly run`: the script failed. `mayfly healthcheck`: not healthy.
+    pub const FAILED: i32 = 1;
+    /// The command line is wrong.
+    pub const USAGE: i32 = 2;
+    /// `EX_UNAVAILABLE`: no isolation level can be had here.
+    pub const UNAVAILABLE: i32 = 69;
+    /// `EX_SOFTWARE`: Mayfly itself failed.
+    pub const SOFTWARE: i32 = 70;
+    /// `EX_CONFIG`: a setting does not fit, or asks for what can't be had.
+    pub const CONFIG: i32 = 78;
+    /// As `timeout(1)`: the time limit passed.
+    pub const TIMEOUT: i32 = 124;
+}
+
+fn settings(command: Command) -> Command {
+    SETTINGS.iter().fold(command, |command, setting| {
+        command.arg(
+            Arg::new(setting.name)
+                .long(setting.flag())
+                .value_name("VALUE")
+                .help(format!("{} [{}; default: {}]", setting.about, setting.name, setting.default))
+                .hide_default_value(true),
+        )
+    })
+}
+
+fn command_line() -> Command {
+    Command::new("mayfly")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs untrusted Python over HTTP: a warm CPython forked into a prepared jail, one child per request")
+        .after_help("Every setting is a flag and an environment variable; the flag wins.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(settings(Command::new("serve").about("Serve POST /execute over HTTP")))
+        .subcommand(settings(
+            Command::new("run")
+                .about("Run one script in the same jail and print its result as JSON")
+                .arg(Arg::new("FILE").required(true).help("the script; - is standard input"))
+                .arg(Arg::new("args").long("args").value_name("JSON").help("positional arguments of main(): a JSON list"))
+                .arg(Arg::new("kwargs").long("kwargs").value_name("JSON").help("keyword arguments of main(): a JSON object"))
+                .arg(Arg::new("stdin").long("stdin").value_name("FILE").help("what the script reads from its stdin")),
+        ))
+        .subcommand(settings(
+            Command::new("doctor")
+                .about("Tell which isolation this machine grants, what is missing, and what would grant it")
+                .arg(Arg::new("json").long("json").action(clap::ArgAction::SetTrue).help("print JSON")),
+        ))
+        .subcommand(settings(Command::new("healthcheck").about("Ask the server on this machine whether it is ready")))
+        .subcommand(Command::new("zygote").hide(true))
+        .subcommand(Command::new("child").hide(true))
+}
+
+/// Runs the command that `arguments` name and returns the exit status.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
+    let matches = match command_line().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    match matches.subcommand() {
+        Some(("zygote" | "child", _)) => crate::zygote::process::run(),
+        Some((name, given)) => match config(given) {
+            Ok(config) => {
+                log::start(if name == "serve" { config.log } else { LogForm::Text }, name);
+                match name {
+                    "serve" => serve::run(config),
+                    "run" => run::run(config, given),
+                    "doctor" => doctor::run(config, given.get_flag("json")),
+                    _ => healthcheck::run(&config),
+                }
+            }
+            Err(error) => {
+                eprintln!("mayfly: {error}");
+                exit::CONFIG
+            }
+        },
+        None => exit::USAGE,
+    }
+}
+
+fn config(given: &ArgMatches) -> Result<Config, ConfigError> {
+    let flags: HashMap<&str, String> = SETTINGS
+        .iter()
+        .filter_map(|setting| Some((setting.name, given.get_one::<String>(setting.name)?.clone())))
+        .collect();
+    Config::read(&|name| flags.get(name).cloned().or_else(|| std::env::var(name).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command_line().debug_assert();
+    }
+}

@@ -1,0 +1,107 @@
+//! `mayfly serve`: the service, from start to drained.
+
+use super::exit;
+use crate::config::{Config, StartPath};
+use crate::http::{self, HttpSettings};
+use crate::job::ByteSize;
+use crate::machine;
+use crate::supervisor::{StartError, Supervisor};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub fn run(config: Config) -> i32 {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(serve(config)),
+        Err(error) => {
+            eprintln!("mayfly: no threads to serve with: {error}");
+            exit::SOFTWARE
+        }
+    }
+}
+
+/// The front's part of the settings.
+pub fn front(config: &Config) -> HttpSettings {
+    /// A quarter of the memory may hold requests and answers; and never less than two of each.
+    const SHARE: u64 = 4;
+    let least = 2 * (config.body_size.0 + config.result_size.0);
+    let held = machine::memory().map_or(least, |ByteSize(all)| (all / SHARE).max(least));
+    HttpSettings {
+        limits: config.limits,
+        maxima: config.maxima,
+        script_size: config.script_size,
+        result_size: config.result_size,
+        body_size: config.body_size,
+        held_size: ByteSize(held),
+        connections: config.connections,
+        header_time: config.header_time,
+        body_time: config.body_time,
+        idle_time: config.idle_time,
+        drain_time: config.drain_time,
+    }
+}
+
+async fn serve(config: Config) -> i32 {
+    let listener = match TcpListener::bind(config.listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("mayfly: can't listen on {}: {error}; choose another with --listen or MAYFLY_LISTEN", config.listen);
+            return exit::CONFIG;
+        }
+    };
+    let address = listener.local_addr().unwrap_or(config.listen);
+    let settings = Arc::new(front(&config));
+    let supervisor = match Supervisor::start(config).await {
+        Ok(supervisor) => Arc::new(supervisor),
+        Err(error) => {
+            eprintln!("mayfly: {error}");
+            return match error {
+                StartError::Thread(_) => exit::SOFTWARE,
+                StartError::Manifest(_) | StartError::Isolation(_) => exit::CONFIG,
+            };
+        }
+    };
+    announce(&supervisor, address);
+    let shutdown = {
+        let supervisor = Arc::clone(&supervisor);
+        async move {
+            wait_for_end().await;
+            tracing::info!("draining: no new requests; those that run are finished");
+            supervisor.drain();
+        }
+    };
+    http::serve(listener, Arc::clone(&supervisor), settings, shutdown).await;
+    tracing::info!("drained");
+    exit::OK
+}
+
+/// The first line of the log: what runs here, and what is missing.
+fn announce(supervisor: &Supervisor, address: std::net::SocketAddr) {
+    let refused: Vec<String> =
+        supervisor.refused().map(|(level, why)| format!("{level} ({why})")).collect();
+    let config = supervisor.config();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        python = supervisor.manifest().python,
+        isolation = supervisor.level().as_str(),
+        refused = if refused.is_empty() { "none".to_owned() } else { refused.join("; ") },
+        start = match config.start {
+            StartPath::Warm => "warm",
+            StartPath::Cold => "cold",
+        },
+        concurrency = config.concurrency,
+        "mayfly serves on http://{address}"
+    );
+    if !refused.is_empty() {
+        tracing::warn!("isolation is weaker than it could be; `mayfly doctor` tells what would grant more");
+    }
+}
+
+async fn wait_for_end() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        }
+        _ => std::future::pending().await,
+    }
+}

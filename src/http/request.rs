@@ -1,0 +1,284 @@
+//! The body of `POST /execute` as a [`Job`], or one sentence that says what is wrong with it.
+//!
+//! Runs in the supervisor; pure. Checks come in a fixed order, so that a request that is wrong in two ways always gets
+//! the same sentence: JSON, script, unknown and repeated fields, then the other fields as they are listed in [`FIELDS`].
+
+use super::HttpSettings;
+use super::arguments::{self, Unfit};
+use crate::job::{ByteSize, Include, Job, Limits};
+use crate::value::Value;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// The fields of a request.
+const FIELDS: [&str; 6] = ["script", "args", "kwargs", "stdin", "limits", "include"];
+/// The fields of `limits`.
+const LIMITS: [&str; 4] = ["wall_ms", "cpu_ms", "memory_mb", "output_bytes"];
+/// The words of `include`.
+const INCLUDE: [&str; 4] = ["stdout", "stderr", "usage", "isolation"];
+
+/// A request that can't be run: the sentence of its 400.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wrong(pub(super) Cow<'static, str>);
+
+fn wrong<T>(message: impl Into<Cow<'static, str>>) -> Result<T, Wrong> {
+    Err(Wrong(message.into()))
+}
+
+/// Reads a request's body.
+pub(super) fn parse(body: &[u8], settings: &HttpSettings) -> Result<Job, Wrong> {
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => return wrong(format!("Request body is not valid UTF-8 (at byte {})", error.valid_up_to())),
+    };
+    let fields: Object<'_, { FIELDS.len() }> = parse_object(text)?;
+    let [script, args, kwargs, stdin, limits, include] = fields.values;
+    let script = parse_script(script, settings.script_size)?;
+    fields.others.check("", &FIELDS)?;
+    Ok(Job {
+        script,
+        args: parse_arguments("args", args, '[', Value::empty_list)?,
+        kwargs: parse_arguments("kwargs", kwargs, '{', Value::empty_map)?,
+        stdin: parse_stdin(stdin)?,
+        limits: parse_limits(limits, settings)?,
+        include: parse_include(include)?,
+    })
+}
+
+fn parse_object<'a, const N: usize>(text: &'a str) -> Result<Object<'a, N>, Wrong>
+where
+    Object<'a, N>: Fields,
+{
+    serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Data => Wrong("Request body must be a JSON object".into()),
+        _ if text.trim().is_empty() => Wrong("Request body is empty; expected a JSON object".into()),
+        _ => Wrong(format!("Request body is not valid JSON: {error}").into()),
+    })
+}
+
+fn parse_script(script: Option<&RawValue>, size: ByteSize) -> Result<String, Wrong> {
+    let Some(script) = script else { return wrong("Missing 'script' in request") };
+    if !script.get().starts_with('"') {
+        return wrong("'script' must be a string and included in the request");
+    }
+    let script = text_of("script", script)?;
+    if script.len() as u64 > size.0 {
+        return wrong(format!("Script too large. Max size allowed is {size}."));
+    }
+    Ok(script)
+}
+
+fn text_of(name: &str, literal: &RawValue) -> Result<String, Wrong> {
+    match arguments::read_text(literal.get()) {
+        Ok(text) => Ok(text.into_owned()),
+        Err(unfit) => Err(misfit(name, &unfit)),
+    }
+}
+
+fn misfit(name: &str, unfit: &Unfit) -> Wrong {
+    Wrong(format!("'{name}' {unfit}").into())
+}
+
+fn parse_arguments(
+    name: &'static str,
+    given: Option<&RawValue>,
+    opens_with: char,
+    otherwise: fn() -> Value,
+) -> Result<Value, Wrong> {
+    match given {
+        None => Ok(otherwise()),
+        Some(given) if given.get().starts_with(opens_with) => {
+            arguments::read(given.get()).map_err(|unfit| misfit(name, &unfit))
+        }
+        Some(_) if opens_with == '[' => wrong(format!("'{name}' must be a list")),
+        Some(_) => wrong(format!("'{name}' must be an object")),
+    }
+}
+
+fn parse_stdin(stdin: Option<&RawValue>) -> Result<String, Wrong> {
+    match stdin {
+        None => Ok(String::new()),
+        Some(stdin) if stdin.get().starts_with('"') => text_of("stdin", stdin),
+        Some(_) => wrong("'stdin' must be a string"),
+    }
+}
+
+fn parse_limits(given: Option<&RawValue>, settings: &HttpSettings) -> Result<Limits, Wrong> {
+    let (mut limits, maxima) = (settings.limits, &settings.maxima);
+    let Some(given) = given else { return Ok(limits) };
+    if !given.get().starts_with('{') {
+        return wrong("'limits' must be an object");
+    }
+    let fields: Object<'_, { LIMITS.len() }> = parse_object(given.get())?;
+    fields.others.check("limits.", &LIMITS)?;
+    let [wall, cpu, memory, output] = fields.values;
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    if let Some(wall) = parse_limit("wall_ms", wall, 1, milliseconds(maxima.wall))? {
+        limits.wall = Duration::from_millis(wall);
+    }
+    if let Some(cpu) = parse_limit("cpu_ms", cpu, 1, milliseconds(maxima.cpu))? {
+        limits.cpu = Duration::from_millis(cpu);
+    }
+    if let Some(memory) = parse_limit("memory_mb", memory, 1, maxima.memory.0 / ByteSize::mebibytes(1).0)? {
+        limits.memory = ByteSize::mebibytes(memory);
+    }
+    if let Some(output) = parse_limit("output_bytes", output, 0, maxima.output.0)? {
+        limits.output = ByteSize(output);
+    }
+    Ok(limits)
+}
+
+fn parse_limit(name: &str, given: Option<&RawValue>, least: u64, most: u64) -> Result<Option<u64>, Wrong> {
+    let Some(text) = given.map(RawValue::get) else { return Ok(None) };
+    let is_whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u64>() {
+        Ok(number) if is_whole && (least..=most).contains(&number) => Ok(Some(number)),
+        // More digits than fit a u64 are above any maximum.
+        _ if is_whole && text != "0" => {
+            wrong(format!("'limits.{name}' is too large: the maximum is {most}"))
+        }
+        _ => wrong(format!("'limits.{name}' must be a whole number from {least} to {most}")),
+    }
+}
+
+fn parse_include(given: Option<&RawValue>) -> Result<Include, Wrong> {
+    let mut include = Include::default();
+    let Some(given) = given else { return Ok(include) };
+    let Ok(words) = serde_json::from_str::<Vec<Cow<'_, str>>>(given.get()) else {
+        return wrong(format!("'include' must be a list of strings; known ones are {}", INCLUDE.join(", ")));
+    };
+    for word in words {
+        match word.as_ref() {
+            "stdout" => include.stdout = true,
+            "stderr" => include.stderr = true,
+            "usage" => include.usage = true,
+            "isolation" => include.isolation = true,
+            unknown => {
+                let known = INCLUDE.join(", ");
+                return wrong(format!("Unknown word {} in 'include'; known ones are {known}", shown(unknown)));
+            }
+        }
+    }
+    Ok(include)
+}
+
+/// A name from a client, in quotes and short enough for a sentence.
+fn shown(name: &str) -> String {
+    const LONGEST: usize = 40;
+    match name.char_indices().nth(LONGEST) {
+        None => format!("'{name}'"),
+        Some((end, _)) => format!("'{}…'", &name[..end]),
+    }
+}
+
+/// An object whose fields are known by name, each as the text it was written as.
+struct Object<'a, const N: usize> {
+    values: [Option<&'a RawValue>; N],
+    others: Others,
+}
+
+/// What an object holds besides one value for each known field.
+#[derive(Default)]
+struct Others {
+    repeated: Option<&'static str>,
+    /// The first few, which are enough for a sentence.
+    unknown: Vec<String>,
+}
+
+impl Others {
+    fn check(&self, prefix: &str, known: &[&str]) -> Result<(), Wrong> {
+        if let Some(name) = self.repeated {
+            return wrong(format!("'{prefix}{name}' is given more than once"));
+        }
+        if self.unknown.is_empty() {
+            return Ok(());
+        }
+        let unknown: Vec<String> = self.unknown.iter().map(|name| shown(&format!("{prefix}{name}"))).collect();
+        let noun = if unknown.len() == 1 { "field" } else { "fields" };
+        wrong(format!("Unknown {noun} {}; known fields are {}", unknown.join(", "), known.join(", ")))
+    }
+}
+
+/// Which fields an object has.
+trait Fields {
+    const NAMES: &'static [&'static str];
+}
+
+impl Fields for Object<'_, { FIELDS.len() }> {
+    const NAMES: &'static [&'static str] = &FIELDS;
+}
+
+impl Fields for Object<'_, { LIMITS.len() }> {
+    const NAMES: &'static [&'static str] = &LIMITS;
+}
+
+impl<'de: 'a, 'a, const N: usize> Deserialize<'de> for Object<'a, N>
+where
+    Self: Fields,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor::<N>(Self::NAMES))
+    }
+}
+
+struct ObjectVisitor<const N: usize>(&'static [&'static str]);
+
+impl<'de, const N: usize> Visitor<'de> for ObjectVisitor<N> {
+    type Value = Object<'de, N>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        /// How many unknown names a sentence holds.
+        const NAMED: usize = 5;
+        let mut object = Object { values: [None; N], others: Others::default() };
+        while let Some(Name(name)) = map.next_key()? {
+            let value: &'de RawValue = map.next_value()?;
+            if let Some(index) = self.0.iter().position(|known| *known == name) {
+                if object.values[index].replace(value).is_some() {
+                    object.others.repeated = Some(self.0[index]);
+                }
+            } else if object.others.unknown.len() < NAMED {
+                object.others.unknown.push(name.into_owned());
+            }
+        }
+        Ok(object)
+    }
+}
+
+/// A field's name, borrowed unless it has escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field's name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

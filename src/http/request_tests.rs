@@ -1,0 +1,184 @@
+//! Request bodies and what becomes of them, as a table.
+
+use super::*;
+use crate::value::Token;
+
+fn settings() -> HttpSettings {
+    let limits = Limits {
+        wall: Duration::from_secs(5),
+        cpu: Duration::from_secs(5),
+        memory: ByteSize::mebibytes(256),
+        output: ByteSize(65_536),
+    };
+    let maxima = Limits {
+        wall: Duration::from_secs(60),
+        cpu: Duration::from_secs(60),
+        memory: ByteSize::mebibytes(1024),
+        output: ByteSize::mebibytes(1),
+    };
+    HttpSettings {
+        limits,
+        maxima,
+        script_size: ByteSize(10_240),
+        result_size: ByteSize::mebibytes(1),
+        body_size: ByteSize::mebibytes(2),
+        held_size: ByteSize::mebibytes(256),
+        connections: 16,
+        header_time: Duration::from_secs(1),
+        body_time: Duration::from_secs(1),
+        idle_time: Duration::from_secs(1),
+        drain_time: Duration::from_secs(1),
+    }
+}
+
+fn sentence(body: &str) -> String {
+    match parse(body.as_bytes(), &settings()) {
+        Ok(job) => panic!("{body:?} was accepted as {job:?}"),
+        Err(Wrong(sentence)) => sentence.into_owned(),
+    }
+}
+
+fn job(body: &str) -> Job {
+    parse(body.as_bytes(), &settings()).unwrap_or_else(|wrong| panic!("{body:?} was refused: {wrong:?}"))
+}
+
+#[test]
+fn the_three_known_sentences_are_to_the_letter() {
+    const MISSING: &str = "Missing 'script' in request";
+    const NO_STRING: &str = "'script' must be a string and included in the request";
+    const TOO_LARGE: &str = "Script too large. Max size allowed is 10KB.";
+    let large = |characters: &str, times: usize| format!(r#"{{"script": "{}"}}"#, characters.repeat(times));
+    for body in ["{}", r#"{"code": "x"}"#, r#"{"Script": "x", "x": 1}"#, r#"{"args": 5, "limits": []}"#] {
+        assert_eq!(sentence(body), MISSING, "{body}");
+    }
+    for value in ["1", "null", "true", "[]", "{}", "1.5", r#"["def main(): pass"]"#] {
+        assert_eq!(sentence(&format!(r#"{{"x": 1, "script": {value}}}"#)), NO_STRING, "{value}");
+    }
+    assert_eq!(sentence(&large("x", 10_241)), TOO_LARGE);
+    assert_eq!(sentence(&large("\u{e9}", 5_121)), TOO_LARGE);
+    assert_eq!(sentence(&large(r"\u00e9", 5_121)), TOO_LARGE);
+    assert_eq!(job(&large("x", 10_240)).script.len(), 10_240);
+    assert_eq!(job(&large("\u{e9}", 5_120)).script.len(), 10_240);
+    assert_eq!(job(&large(r"\n", 10_240)).script.len(), 10_240);
+}
+
+#[test]
+fn the_sentence_follows_the_configured_size() {
+    let settings = HttpSettings { script_size: ByteSize::mebibytes(1), ..settings() };
+    let body = format!(r#"{{"script": "{}"}}"#, "x".repeat(1024 * 1024 + 1));
+    let expected = Wrong("Script too large. Max size allowed is 1MB.".into());
+    assert_eq!(parse(body.as_bytes(), &settings), Err(expected));
+}
+
+#[test]
+fn what_is_not_given_is_the_default() {
+    let job = job(r#"{"script": "x"}"#);
+    assert_eq!(job.script, "x");
+    assert_eq!((job.args, job.kwargs), (Value::empty_list(), Value::empty_map()));
+    assert_eq!((job.stdin.as_str(), job.limits), ("", settings().limits));
+    assert_eq!(job.include, Include::default());
+}
+
+#[test]
+fn everything_can_be_given() {
+    let job = job(concat!(
+        r#"{"script": "a\"\u00e9\n\ud83d\ude00", "args": [1, 123456789012345678901234567890], "kwargs": {"k": [null]},"#,
+        r#" "stdin": "in\n", "limits": {"wall_ms": 1, "cpu_ms": 60000, "memory_mb": 1024, "output_bytes": 0},"#,
+        r#" "include": ["stdout", "stderr", "usage", "isolation", "stdout"]}"#
+    ));
+    assert_eq!(job.script, "a\"\u{e9}\n\u{1f600}");
+    let big = Token::BigInt("123456789012345678901234567890".to_owned());
+    assert_eq!(job.args.tokens(), [Token::List(2), Token::Int(1), big]);
+    assert_eq!(job.kwargs.tokens(), [Token::Map(1), Token::Str("k".to_owned()), Token::List(1), Token::Null]);
+    assert_eq!(job.stdin, "in\n");
+    let limits = Limits {
+        wall: Duration::from_millis(1),
+        cpu: Duration::from_secs(60),
+        memory: ByteSize::mebibytes(1024),
+        output: ByteSize(0),
+    };
+    assert_eq!(job.limits, limits);
+    assert_eq!(job.include, Include { stdout: true, stderr: true, usage: true, isolation: true });
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let known = "known fields are script, args, kwargs, stdin, limits, include";
+    let cases = [
+        ("", "Request body is empty; expected a JSON object".to_owned()),
+        (" \n", "Request body is empty; expected a JSON object".to_owned()),
+        ("[]", "Request body must be a JSON object".to_owned()),
+        ("\"script\"", "Request body must be a JSON object".to_owned()),
+        ("5", "Request body must be a JSON object".to_owned()),
+        ("{\n \"script\": x}", "Request body is not valid JSON: expected value at line 2 column 12".to_owned()),
+        ("{\"script\": \"x\"} {}", "Request body is not valid JSON: trailing characters at line 1 column 17".to_owned()),
+        ("{\"script\": \"x\"", "Request body is not valid JSON: EOF while parsing an object at line 1 column 14".to_owned()),
+        ("{\"script\": NaN}", "Request body is not valid JSON: expected value at line 1 column 12".to_owned()),
+        (r#"{"script": "x", "script": "y"}"#, "'script' is given more than once".to_owned()),
+        (r#"{"script": "x", "a": 1}"#, format!("Unknown field 'a'; {known}")),
+        (r#"{"a": 1, "script": "x", "b": 2}"#, format!("Unknown fields 'a', 'b'; {known}")),
+        (
+            r#"{"script": "\ud800"}"#,
+            "'script' holds a lone surrogate escape such as \\ud800, which is no character".to_owned(),
+        ),
+        (r#"{"script": "x", "args": {}}"#, "'args' must be a list".to_owned()),
+        (r#"{"script": "x", "args": null}"#, "'args' must be a list".to_owned()),
+        (r#"{"script": "x", "args": [1e999]}"#, "'args' holds a number that is out of range for a float".to_owned()),
+        (r#"{"script": "x", "kwargs": []}"#, "'kwargs' must be an object".to_owned()),
+        (r#"{"script": "x", "stdin": 5}"#, "'stdin' must be a string".to_owned()),
+        (r#"{"script": "x", "limits": 5}"#, "'limits' must be an object".to_owned()),
+        (
+            r#"{"script": "x", "limits": {"wall": 5}}"#,
+            "Unknown field 'limits.wall'; known fields are wall_ms, cpu_ms, memory_mb, output_bytes".to_owned(),
+        ),
+        (r#"{"script": "x", "limits": {"cpu_ms": 5, "cpu_ms": 6}}"#, "'limits.cpu_ms' is given more than once".to_owned()),
+        (
+            r#"{"script": "x", "include": ["stdin"]}"#,
+            "Unknown word 'stdin' in 'include'; known ones are stdout, stderr, usage, isolation".to_owned(),
+        ),
+        (
+            r#"{"script": "x", "include": "stdout"}"#,
+            "'include' must be a list of strings; known ones are stdout, stderr, usage, isolation".to_owned(),
+        ),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(sentence(body), expected, "{body}");
+    }
+}
+
+#[test]
+fn limits_are_whole_numbers_within_the_maxima() {
+    let limit = |text: &str| sentence(&format!(r#"{{"script": "x", "limits": {{"wall_ms": {text}}}}}"#));
+    for text in ["60001", "1000000000000", "99999999999999999999999999"] {
+        assert_eq!(limit(text), "'limits.wall_ms' is too large: the maximum is 60000", "{text}");
+    }
+    for text in ["0", "-1", "-0", "1.5", "1e3", "1.0", "\"5\"", "null", "true", "[5]", "{}"] {
+        assert_eq!(limit(text), "'limits.wall_ms' must be a whole number from 1 to 60000", "{text}");
+    }
+    let memory = r#"{"script": "x", "limits": {"memory_mb": 1025}}"#;
+    assert_eq!(sentence(memory), "'limits.memory_mb' is too large: the maximum is 1024");
+}
+
+#[test]
+fn names_are_cut_and_counted() {
+    let body = format!(r#"{{"script": "x", "{}": 1}}"#, "\u{e9}".repeat(1000));
+    assert!(sentence(&body).len() < 250);
+    let many: Vec<String> = (0..1000).map(|number| format!("\"f{number}\": 1")).collect();
+    let body = format!(r#"{{"script": "x", {}}}"#, many.join(","));
+    assert!(sentence(&body).len() < 250);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused() {
+    let wrong = parse(b"{\"script\": \"\xff\"}", &settings());
+    assert_eq!(wrong, Err(Wrong("Request body is not valid UTF-8 (at byte 12)".into())));
+}
+
+#[test]
+fn depth_costs_no_stack() {
+    let deep = "[".repeat(500_000);
+    let body = format!(r#"{{"script": "x", "args": {deep}{}}}"#, "]".repeat(500_000));
+    assert_eq!(sentence(&body), "'args' nests deeper than 128 levels");
+    let unknown = format!(r#"{{"script": "x", "y": {deep}{}}}"#, "]".repeat(500_000));
+    assert!(sentence(&unknown).starts_with("Unknown field 'y'"));
+}

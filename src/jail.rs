@@ -1,0 +1,280 @@
+//! The jail: one ordered list of steps, first those that a zygote takes once, then those of each child.
+//!
+//! Runs in the zygote and in the child. The security argument is the order: each step is taken while the privileges
+//! it needs are still held, and nothing that a later step closes off is needed before. No step is optional where its
+//! layer was granted, none is weaker in a debug build; the first that fails ends the process and is reported as
+//! (step, errno). User code can't run without a [`Jailed`].
+
+mod descriptors;
+pub mod filter;
+mod identity;
+mod landlock;
+mod limits;
+mod root;
+mod step;
+pub mod verify;
+
+pub use self::landlock::{Ruleset, make as make_ruleset};
+pub use limits::ChildLimits;
+pub use step::{JailError, Step, Steps};
+
+use crate::config::Level;
+use crate::sys;
+use crate::zygote::own_proc;
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::unistd::{chdir, setsid};
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// The user and group ids that children run under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ids {
+    /// Each slot has its own id, `first` plus its number plus one, outside of any user namespace.
+    Range {
+        /// The zygote's own id; the children's follow.
+        first: u32,
+        /// How many ids there are, the zygote's included.
+        count: u32,
+    },
+    /// All children share the server's id: it may not change ids.
+    Shared,
+}
+
+/// What holds a path policy at level `seccomp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paths {
+    /// The zygote's root is the jail root.
+    pub chroot: bool,
+    /// Landlock allows reading below the jail root and nothing else.
+    pub landlock: bool,
+}
+
+/// Everything the jail depends on: decided by the supervisor at start, the same for all children.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The isolation level.
+    pub level: Level,
+    /// The jail root, as the supervisor sees it.
+    pub root: PathBuf,
+    /// The standard library's path below it, from its root on.
+    pub stdlib: PathBuf,
+    /// A directory of packages mounted over the jail root's own.
+    pub packages: Option<PathBuf>,
+    /// Whose ids the children have.
+    pub ids: Ids,
+    /// At level `seccomp`: what keeps paths.
+    pub paths: Paths,
+    /// Size of a child's /tmp, in bytes.
+    pub tmp_bytes: u64,
+    /// Test builds only: steps to leave out, and one to fail.
+    #[cfg(feature = "fault-injection")]
+    pub faults: crate::fault::Faults,
+}
+
+/// Files and directories that a child's /tmp may hold.
+pub const TMP_INODES: u32 = 1024;
+
+/// Threads and processes that one id may have: a child is one process of at most this many threads.
+pub const MAX_THREADS: u64 = 64;
+
+impl Plan {
+    /// Where the jail root is for a process that took all of [`prepare`].
+    #[must_use]
+    pub fn root_inside(&self) -> PathBuf {
+        match self.level {
+            Level::Seccomp if !self.paths.chroot => self.root.clone(),
+            _ => PathBuf::from("/"),
+        }
+    }
+
+    /// Where scripts import packages from, seen from inside.
+    #[must_use]
+    pub fn packages_inside(&self) -> PathBuf {
+        match (&self.packages, self.level) {
+            (Some(packages), Level::Seccomp) if !self.paths.chroot => packages.clone(),
+            _ => self.root_inside().join("packages"),
+        }
+    }
+
+    /// The filter that children of this plan get.
+    #[must_use]
+    pub fn filter(&self) -> &'static filter::Policy {
+        match self.level {
+            Level::Full | Level::Nsjail => &filter::FULL,
+            Level::Seccomp if self.paths.chroot || self.paths.landlock => &filter::READ_ONLY,
+            Level::Seccomp => &filter::NO_FILES,
+        }
+    }
+
+    /// Whether a Landlock ruleset is part of it.
+    #[must_use]
+    pub fn needs_ruleset(&self) -> bool {
+        self.level == Level::Seccomp && self.paths.landlock
+    }
+
+    /// Whether children have a private, writable /tmp.
+    #[must_use]
+    pub fn has_tmp(&self) -> bool {
+        self.level != Level::Seccomp
+    }
+}
+
+/// Namespaces that all children of a zygote share: made once, since a network namespace alone costs 0.4 ms and more
+/// than all others together. They are empty: no interface is up, no object is in them, and the filter
+/// keeps children from putting one there.
+const SHARED_NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS
+    .union(CloneFlags::CLONE_NEWNET)
+    .union(CloneFlags::CLONE_NEWIPC)
+    .union(CloneFlags::CLONE_NEWUTS)
+    .union(CloneFlags::CLONE_NEWCGROUP);
+
+/// The flags of a child's clone: always a sibling of its zygote, so that the supervisor is its parent; at level `full` in
+/// process, mount and ipc namespaces of its own.
+#[must_use]
+pub fn clone_flags(plan: &Plan) -> CloneFlags {
+    match plan.level {
+        Level::Full => Steps::new(plan).namespaces(
+            CloneFlags::CLONE_PARENT
+                | CloneFlags::CLONE_NEWPID
+                | CloneFlags::CLONE_NEWNS
+                | CloneFlags::CLONE_NEWIPC,
+        ),
+        Level::Seccomp | Level::Nsjail => CloneFlags::CLONE_PARENT,
+    }
+}
+
+/// The zygote's very first step: only what the supervisor handed in on purpose stays open.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn close_inherited(plan: &Plan) -> Result<(), JailError> {
+    let kept = if plan.level == Level::Nsjail { own_proc::PASSED } else { descriptors::CONTROL };
+    Steps::new(plan).take(Step::ZygoteDescriptors, || sys::close_from(kept + 1))
+}
+
+/// The zygote's part, taken once, before the interpreter starts. `map_ids` asks the supervisor to write the id map of
+/// the new user namespace, and returns when that is done.
+///
+/// # Errors
+/// The first step that fails. The process must end: it is neither outside nor in.
+pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Result<(), JailError> {
+    let steps = Steps::new(plan);
+    steps.take(Step::OutOfMemoryScore, limits::prefer_as_victim)?;
+    steps.take(Step::Umask, || {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+        Ok(())
+    })?;
+    match plan.level {
+        Level::Full => {
+            identity::clear_groups_where_allowed();
+            steps.take(Step::UserNamespace, || nix::sched::unshare(CloneFlags::CLONE_NEWUSER))?;
+            steps.take(Step::IdMap, map_ids)?;
+            steps.take(Step::ZygoteIds, identity::become_root_of_namespace)?;
+            steps.take(Step::SharedNamespaces, || nix::sched::unshare(steps.namespaces(SHARED_NAMESPACES)))?;
+            steps.take(Step::HostName, || nix::unistd::sethostname("mayfly"))?;
+            steps.take(Step::PrivateMounts, root::make_private)?;
+            steps.take(Step::BindRoot, || root::bind(&plan.root))?;
+            steps.take(Step::BindDevices, || root::bind_devices(&plan.root))?;
+            if let Some(packages) = &plan.packages {
+                steps.take(Step::BindPackages, || root::bind_packages(packages, &plan.root))?;
+            }
+            steps.take(Step::ReadOnlyRoot, || root::make_read_only(&plan.root))?;
+            steps.take(Step::PivotRoot, || root::pivot(&plan.root))?;
+        }
+        Level::Seccomp => {
+            identity::clear_groups_where_allowed();
+            if plan.paths.chroot {
+                steps.take(Step::ChangeRoot, || root::change(&plan.root))?;
+            }
+        }
+        // nsjail has done all this from outside, by seccomp/nsjail.cfg.
+        Level::Nsjail => {}
+    }
+    steps.take(Step::BoundingSet, || identity::drop_bounding_set(plan))?;
+    steps.take(Step::CommonLimits, || limits::set_common(plan))?;
+    Ok(())
+}
+
+/// Makes the zygote untouchable, after its interpreter is warm: ids no longer change from here on.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn seal_zygote(plan: &Plan) -> Result<(), JailError> {
+    let steps = Steps::new(plan);
+    steps.take(Step::Signals, sys::reset_signals)?;
+    steps.take(Step::ZygoteDumpable, || nix::sys::prctl::set_dumpable(false))?;
+    steps.take(Step::ZygoteParentDeathSignal, || {
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+    })
+}
+
+/// Tries `chroot` by itself, for a probe that ends after it.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_CHROOT`.
+pub fn try_chroot(plan: &Plan) -> Result<(), Errno> {
+    root::change(&plan.root)
+}
+
+/// Tries to take ids of the plan's range by itself, for a probe that ends after it.
+///
+/// # Errors
+/// `EPERM` without `CAP_SETUID` or `CAP_SETGID`, `EINVAL` for ids that the user namespace does not have.
+pub fn try_ids(plan: &Plan) -> Result<(), Errno> {
+    identity::take_slot(plan, 0)
+}
+
+/// The descriptors a child keeps.
+#[derive(Debug)]
+pub struct ChildDescriptors {
+    /// Job in, reply out.
+    pub channel: OwnedFd,
+    /// Becomes descriptor 1.
+    pub stdout: OwnedFd,
+    /// Becomes descriptor 2.
+    pub stderr: OwnedFd,
+}
+
+/// Proof that this process took every step. Only [`enter`] makes one.
+#[derive(Debug)]
+pub struct Jailed {
+    /// Job in, reply out: the one descriptor beside 0, 1 and 2.
+    pub channel: OwnedFd,
+}
+
+/// The child's part. `ruleset` is the Landlock ruleset that the zygote made, where the plan has one.
+///
+/// # Errors
+/// The first step that fails. The process must end at once.
+pub fn enter(
+    plan: &Plan,
+    slot: u32,
+    child_limits: ChildLimits,
+    descriptors: ChildDescriptors,
+    ruleset: Option<Ruleset>,
+) -> Result<Jailed, JailError> {
+    let steps = Steps::new(plan);
+    let (channel, ruleset) = descriptors::keep(&steps, descriptors, ruleset)?;
+    steps.take(Step::Session, || setsid().map(drop))?;
+    if plan.level == Level::Full {
+        steps.take(Step::PrivateTmp, || root::mount_tmp(plan.tmp_bytes))?;
+    }
+    steps.take(Step::WorkingDirectory, || if plan.has_tmp() { chdir("/tmp") } else { chdir("/") })?;
+    steps.take(Step::AddressSpaceLimit, || child_limits.set_address_space())?;
+    steps.take(Step::CpuLimit, || child_limits.set_cpu())?;
+    steps.take(Step::ProcessLimit, || limits::set_processes(plan))?;
+    steps.take(Step::Ids, || identity::take_slot(plan, slot))?;
+    steps.take(Step::Capabilities, identity::drop_capabilities)?;
+    steps.take(Step::Dumpable, || nix::sys::prctl::set_dumpable(false))?;
+    steps.take(Step::ParentDeathSignal, || {
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+    })?;
+    steps.take(Step::NoNewPrivileges, nix::sys::prctl::set_no_new_privs)?;
+    if plan.needs_ruleset() {
+        steps.take(Step::Landlock, || landlock::enforce(ruleset))?;
+    }
+    steps.take(Step::Filter, || filter::install(plan.filter()))?;
+    Ok(Jailed { channel })
+}

@@ -1,0 +1,78 @@
+//! Resource limits, soft and hard alike: a script can lower none and raise none.
+//!
+//! Runs in the zygote, which sets what is the same for all, and in the child.
+
+use super::{Ids, MAX_THREADS, Plan};
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
+use serde::{Deserialize, Serialize};
+
+/// What differs from job to job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildLimits {
+    /// `RLIMIT_AS`, in bytes: what the interpreter has plus what the job may add.
+    pub address_space: u64,
+    /// `RLIMIT_CPU`, in whole seconds; a finer limit is the supervisor's to keep.
+    pub cpu_seconds: u64,
+}
+
+impl ChildLimits {
+    /// `RLIMIT_CPU` for a job's processor time: the next whole second and one more, so that the supervisor, who can tell
+    /// the client why, comes first.
+    #[must_use]
+    pub fn whole_seconds(cpu: std::time::Duration) -> u64 {
+        cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0) + 1
+    }
+
+    pub(super) fn set_address_space(self) -> Result<(), Errno> {
+        set(Resource::RLIMIT_AS, self.address_space)
+    }
+
+    pub(super) fn set_cpu(self) -> Result<(), Errno> {
+        set(Resource::RLIMIT_CPU, self.cpu_seconds)
+    }
+}
+
+fn set(resource: Resource, value: u64) -> Result<(), Errno> {
+    setrlimit(resource, value, value)
+}
+
+/// Descriptors a child may have open: asyncio, sqlite and a few dozen files fit.
+const OPEN_FILES: u64 = 64;
+
+/// The main thread's stack, in bytes, as most systems have it.
+const STACK: u64 = 8 * 1024 * 1024;
+
+/// Signals that may be queued for one id.
+const PENDING_SIGNALS: u64 = 64;
+
+/// The limits that all children share. The zygote sets them for itself and they are inherited.
+pub fn set_common(plan: &Plan) -> Result<(), Errno> {
+    set(Resource::RLIMIT_CORE, 0)?;
+    set(Resource::RLIMIT_FSIZE, plan.tmp_bytes)?;
+    set(Resource::RLIMIT_NOFILE, OPEN_FILES)?;
+    set(Resource::RLIMIT_STACK, STACK)?;
+    set(Resource::RLIMIT_MEMLOCK, 0)?;
+    set(Resource::RLIMIT_MSGQUEUE, 0)?;
+    set(Resource::RLIMIT_SIGPENDING, PENDING_SIGNALS)
+}
+
+/// Makes this process and its children the first that the kernel kills when memory runs out: never the supervisor.
+///
+/// nsjail's process has no /proc; there nsjail itself is the victim.
+pub fn prefer_as_victim() -> Result<(), Errno> {
+    let failed = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+    match std::fs::write("/proc/self/oom_score_adj", "1000").map_err(failed) {
+        Err(Errno::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// Threads. The kernel counts them per id, so where ids are shared the limit would count the server too; there the
+/// address space bounds them, a stack each.
+pub fn set_processes(plan: &Plan) -> Result<(), Errno> {
+    match plan.ids {
+        Ids::Range { .. } => set(Resource::RLIMIT_NPROC, MAX_THREADS),
+        Ids::Shared => Ok(()),
+    }
+}

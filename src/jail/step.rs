@@ -1,0 +1,198 @@
+//! The names of the jail's steps, and how one is taken.
+//!
+//! Runs in the zygote and in the child, whose only way to report is two integers. Test builds can leave a step out or
+//! make it fail here, and nowhere else.
+
+use super::Plan;
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use std::fmt;
+
+macro_rules! steps {
+    ($($(#[doc = $about:literal])+ $name:ident => $text:literal,)+) => {
+        /// A step of the jail, in the order of the list.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Step {
+            $($(#[doc = $about])+ $name,)+
+        }
+
+        impl Step {
+            /// All steps; a step's index is what crosses the wire.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// As it stands in the log.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+steps! {
+    /// The zygote's descriptors beyond its control socket are closed.
+    ZygoteDescriptors => "zygote-descriptors",
+    /// Short of memory, the kernel kills here first.
+    OutOfMemoryScore => "out-of-memory-score",
+    /// Files are created private.
+    Umask => "umask",
+    /// A user namespace is entered.
+    UserNamespace => "user-namespace",
+    /// The supervisor wrote the id map.
+    IdMap => "id-map",
+    /// The zygote becomes id 0 of its user namespace, which is nobody outside.
+    ZygoteIds => "zygote-ids",
+    /// Mount, network, ipc, uts and cgroup namespaces are entered.
+    SharedNamespaces => "shared-namespaces",
+    /// The host's name is hidden.
+    HostName => "host-name",
+    /// No mount event crosses over.
+    PrivateMounts => "private-mounts",
+    /// The jail root becomes a mount of its own.
+    BindRoot => "bind-root",
+    /// /dev/null, zero and urandom are placed in it.
+    BindDevices => "bind-devices",
+    /// The packages are placed in it.
+    BindPackages => "bind-packages",
+    /// It becomes read-only.
+    ReadOnlyRoot => "read-only-root",
+    /// It becomes the root, and the old one is detached.
+    PivotRoot => "pivot-root",
+    /// At level `seccomp`: it becomes the root by chroot.
+    ChangeRoot => "chroot",
+    /// No capability can ever be gained.
+    BoundingSet => "bounding-set",
+    /// The limits that are the same for all children.
+    CommonLimits => "common-limits",
+    /// The interpreter started.
+    Interpreter => "interpreter",
+    /// The zygote has one thread and shares no writable memory.
+    Alone => "alone",
+    /// Signal dispositions and mask are the default ones.
+    Signals => "signals",
+    /// The zygote can't be traced.
+    ZygoteDumpable => "zygote-dumpable",
+    /// The zygote dies with the supervisor.
+    ZygoteParentDeathSignal => "zygote-parent-death-signal",
+    /// The child's descriptors are made.
+    Channel => "channel",
+    /// The child is cloned into its own namespaces.
+    Clone => "clone",
+    /// Every descriptor but four is closed.
+    Descriptors => "descriptors",
+    /// A session of its own, with no terminal.
+    Session => "session",
+    /// A private tmpfs at /tmp.
+    PrivateTmp => "private-tmp",
+    /// The working directory.
+    WorkingDirectory => "working-directory",
+    /// `RLIMIT_AS`.
+    AddressSpaceLimit => "address-space-limit",
+    /// `RLIMIT_CPU`.
+    CpuLimit => "cpu-limit",
+    /// `RLIMIT_NPROC`.
+    ProcessLimit => "process-limit",
+    /// The slot's own user and group.
+    Ids => "ids",
+    /// No capability is left.
+    Capabilities => "capabilities",
+    /// The child can't be traced.
+    Dumpable => "dumpable",
+    /// The child dies with the supervisor.
+    ParentDeathSignal => "parent-death-signal",
+    /// No privilege can be gained by exec.
+    NoNewPrivileges => "no-new-privileges",
+    /// At level `seccomp`: Landlock's path policy.
+    Landlock => "landlock",
+    /// The seccomp filter, last.
+    Filter => "filter",
+}
+
+impl Step {
+    /// The step's index, as it crosses the wire.
+    #[must_use]
+    pub fn index(self) -> u16 {
+        // A fieldless enum with fewer than 65,536 variants.
+        self as u16
+    }
+
+    /// The step that an index from the wire stands for.
+    #[must_use]
+    pub fn from_index(index: u16) -> Option<Self> {
+        Self::ALL.get(usize::from(index)).copied()
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A step that failed. The process it failed in is unusable; the request is answered 503.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JailError {
+    /// Which.
+    pub step: Step,
+    /// The system's error number.
+    pub errno: i32,
+}
+
+impl fmt::Display for JailError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "jail step {} failed: {}", self.step, Errno::from_raw(self.errno))
+    }
+}
+
+impl std::error::Error for JailError {}
+
+/// Takes steps for one plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps<'a> {
+    #[cfg_attr(not(feature = "fault-injection"), expect(dead_code, reason = "only test builds look at the plan"))]
+    plan: &'a Plan,
+}
+
+impl<'a> Steps<'a> {
+    /// For `plan`.
+    #[must_use]
+    pub fn new(plan: &'a Plan) -> Self {
+        Self { plan }
+    }
+
+    /// Takes one step.
+    ///
+    /// # Errors
+    /// The step with the error number its call gave.
+    pub fn take(&self, step: Step, call: impl FnOnce() -> Result<(), Errno>) -> Result<(), JailError> {
+        #[cfg(feature = "fault-injection")]
+        match self.plan.faults.at(step) {
+            crate::fault::Fault::None => {}
+            crate::fault::Fault::LeaveOut => return Ok(()),
+            crate::fault::Fault::Fail(errno) => return Err(JailError { step, errno }),
+        }
+        call().map_err(|errno| JailError { step, errno: errno as i32 })
+    }
+
+    /// Takes a step that gives something.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn value<T>(&self, step: Step, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, JailError> {
+        let mut given = None;
+        self.take(step, || {
+            given = Some(call()?);
+            Ok(())
+        })?;
+        given.ok_or(JailError { step, errno: Errno::ENOSYS as i32 })
+    }
+
+    /// The namespaces to enter: all that are named, but for those a test build leaves out.
+    #[must_use]
+    pub fn namespaces(&self, flags: CloneFlags) -> CloneFlags {
+        #[cfg(feature = "fault-injection")]
+        return flags.difference(self.plan.faults.namespaces_left_out());
+        #[cfg(not(feature = "fault-injection"))]
+        flags
+    }
+}

@@ -1,0 +1,39 @@
+//! Mayfly runs untrusted Python over HTTP: each script in a fresh, jailed `CPython` that lives for one request.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//! mayfly serve        supervisor: hyper and tokio, many threads, no Python. Owns HTTP, admission, deadlines, verdicts
+//!   ├ mayfly zygote   one thread, warm CPython, started with a clean environment; sees no byte of any request
+//!   └ child           cloned by a zygote as the supervisor's own child; jailed; serves one request; is killed
+//! ```
+//!
+//! The supervisor starts zygotes, which warm an interpreter inside the jail root and then clone children on order. A child
+//! enters the jail, rehearses a run and waits. A request takes a ready child and sends it one job over a socket that only
+//! these two hold; the child runs the script and replies with a value or an exception. The supervisor kills the child
+//! at the first complete reply, or when a limit is passed, and decides by itself what happened.
+//!
+//! A zygote holds nothing worth stealing: whatever it has, every child can read. A child is an attacker from the moment it
+//! has its job: whatever it sends is checked, and nothing it says about itself is believed.
+//!
+//! # In reading order
+//!
+//! The nouns: [`value`], [`job`], [`outcome`], [`wire`], [`config`]. The supervisor's side: [`http`], [`supervisor`],
+//! [`machine`]. The other side: [`zygote`], [`child`], [`jail`], [`python`]. Below all: [`sys`]. Around all: [`cli`].
+
+pub mod child;
+pub mod cli;
+pub mod config;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
+pub mod http;
+pub mod jail;
+pub mod job;
+pub mod machine;
+pub mod outcome;
+pub mod python;
+pub mod supervisor;
+pub mod sys;
+pub mod value;
+pub mod wire;
+pub mod zygote;

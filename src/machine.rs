@@ -1,0 +1,44 @@
+//! What the machine, or the container around us, can carry.
+//!
+//! Used at start, in the supervisor. It only reads: `/sys/fs/cgroup` and `/proc/meminfo`.
+
+use crate::job::ByteSize;
+use std::fs;
+
+/// Scripts a core may run at once: most wait for something or are short, and a place costs nothing while it is empty.
+const PLACES_PER_CORE: usize = 16;
+
+/// Kept for the supervisor and the zygotes when memory is shared out.
+const RESERVE: u64 = 200 * 1024 * 1024;
+
+/// How many scripts may run at once: by cores, and no more than fit the memory if each uses all it may.
+#[must_use]
+pub fn concurrency(cores: usize, memory_each: ByteSize) -> usize {
+    let by_cores = cores * PLACES_PER_CORE;
+    let by_memory = memory().map_or(by_cores, |ByteSize(all)| {
+        usize::try_from(all.saturating_sub(RESERVE) / memory_each.0.max(1)).unwrap_or(by_cores)
+    });
+    by_cores.min(by_memory).max(1)
+}
+
+/// The memory this process may use: the smallest of the machine's and its control group's, v2 or v1.
+#[must_use]
+pub fn memory() -> Option<ByteSize> {
+    let read = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    [
+        read("/sys/fs/cgroup/memory.max"),
+        read("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        total_memory(),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
+    .map(ByteSize)
+}
+
+fn total_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes * 1024)
+}

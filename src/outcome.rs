@@ -1,0 +1,193 @@
+//! What became of a run, as the supervisor decides it.
+//!
+//! Used in the supervisor only. A script's failure is an [`Outcome`], never an error of ours; what keeps Mayfly from
+//! running a script at all is a [`Refusal`]. The two must never share a type.
+
+use crate::value::Value;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// How a script failed: the `code` of a 422 answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The script does not compile.
+    SyntaxError,
+    /// The script defines no callable `main`.
+    NoMain,
+    /// The script or `main()` raised.
+    Exception,
+    /// The script ended its own process, or raised `SystemExit`.
+    Exited,
+    /// The wall-clock limit passed.
+    Timeout,
+    /// The processor-time limit passed.
+    CpuLimit,
+    /// The memory limit was met.
+    MemoryLimit,
+    /// More output was written than is even discarded.
+    OutputLimit,
+    /// The result's encoding is larger than allowed.
+    ResultTooLarge,
+    /// The result holds something JSON can't, or the reply was forged.
+    ResultNotSerializable,
+    /// A system call that is never allowed was made; the filter killed the child.
+    Blocked,
+    /// A signal ended the child.
+    Crashed,
+}
+
+impl Code {
+    /// Every code, for tables and metrics.
+    pub const ALL: [Self; 12] = [
+        Self::SyntaxError,
+        Self::NoMain,
+        Self::Exception,
+        Self::Exited,
+        Self::Timeout,
+        Self::CpuLimit,
+        Self::MemoryLimit,
+        Self::OutputLimit,
+        Self::ResultTooLarge,
+        Self::ResultNotSerializable,
+        Self::Blocked,
+        Self::Crashed,
+    ];
+
+    /// As it stands in an answer.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SyntaxError => "syntax_error",
+            Self::NoMain => "no_main",
+            Self::Exception => "exception",
+            Self::Exited => "exited",
+            Self::Timeout => "timeout",
+            Self::CpuLimit => "cpu_limit",
+            Self::MemoryLimit => "memory_limit",
+            Self::OutputLimit => "output_limit",
+            Self::ResultTooLarge => "result_too_large",
+            Self::ResultNotSerializable => "result_not_serializable",
+            Self::Blocked => "blocked",
+            Self::Crashed => "crashed",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A Python exception, as the child describes it: a client sees it, nothing of ours depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exception {
+    /// The class's name, as `ZeroDivisionError` or `json.decoder.JSONDecodeError`.
+    pub kind: String,
+    /// `str(exception)`.
+    pub message: String,
+    /// The line of `main.py` it came from, counted from 1.
+    pub line: Option<u32>,
+    /// For a `SyntaxError`: the column, counted from 1.
+    pub column: Option<u32>,
+    /// The traceback as Python prints it, with no frame of ours.
+    pub traceback: String,
+}
+
+/// A script's failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of failure.
+    pub code: Code,
+    /// One sentence for a person: what happened and, where it helps, what to do.
+    pub message: String,
+    /// Set where Python raised.
+    pub exception: Option<Exception>,
+}
+
+/// What `main()` came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// `main()` returned this.
+    Returned(Value),
+    /// The script failed.
+    Failed(Failure),
+}
+
+/// One of the two output streams.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// What was kept.
+    pub kept: Vec<u8>,
+    /// How many bytes the script wrote in all.
+    pub total: u64,
+}
+
+/// What a run used, as the kernel counts it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// From job sent to reply.
+    pub wall: Duration,
+    /// Processor time of the child, user and system, from job to end.
+    pub cpu: Duration,
+    /// Most memory resident at once, the shared pages of the warm interpreter included, in bytes.
+    pub peak_memory: u64,
+}
+
+/// Where a request's time went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Waiting for a place among the running scripts.
+    pub queue: Duration,
+    /// Waiting for a ready child, and handing it the job.
+    pub start: Duration,
+    /// The script, from job sent to reply received.
+    pub run: Duration,
+}
+
+/// All that is known of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// What `main()` came to.
+    pub outcome: Outcome,
+    /// Where the time went.
+    pub timing: Timing,
+    /// Present when the job asked for it.
+    pub stdout: Option<Captured>,
+    /// Present when the job asked for it.
+    pub stderr: Option<Captured>,
+    /// Present when the job asked for it.
+    pub usage: Option<Usage>,
+}
+
+/// Why a script was not run: ours to answer for, 429 or 5xx, and safe to send again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Running and queue are full. Answer 503 with Retry-After.
+    QueueFull,
+    /// The service is shutting down. Answer 503 with Retry-After; another instance will serve.
+    Draining,
+    /// No zygote could make a child in time. Answer 503 with Retry-After; the supervisor is replacing it.
+    NoZygote,
+    /// A step of the jail failed. Answer 503; the script never ran.
+    Jail {
+        /// The step's name.
+        step: &'static str,
+        /// The system's error number.
+        errno: i32,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueueFull => f.write_str("all places are taken and the queue is full; try again in a second"),
+            Self::Draining => f.write_str("the service is shutting down; try again in a second"),
+            Self::NoZygote => f.write_str("no interpreter is ready; try again in a second"),
+            Self::Jail { .. } => f.write_str("the jail could not be set up, so the script was not run; try again in a second"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,294 @@
+//! The embedded interpreter: started once, warmed, forked, and given one script in each child.
+//!
+//! Runs in a zygote and in its children; a cold child does all of it by itself. Only this module and those below it
+//! know PyO3. The zygote's half (`start`, `preload`, `freeze`, `fork`) must never see a byte of a request; the
+//! child's half (`reseed`, `rehearse`, `run`) runs user code, and what it answers is a claim, not a fact.
+//!
+//! The thread that calls `start` holds the interpreter's lock from then on, in children too, but for the time that
+//! Python code itself gives it away. After `run` no other thread of the script gets it back.
+
+#![expect(unsafe_code, reason = "CPython is a C library; see the SAFETY note at each use")]
+
+mod config;
+mod decode;
+mod encode;
+mod execute;
+mod open;
+mod path;
+mod preload;
+mod report;
+
+use crate::jail::Jailed;
+use crate::wire::{JobFrame, Reply};
+use encode::Simplify;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::cell::RefCell;
+use std::ffi::CStr;
+use std::fmt;
+
+/// The name under which a script is compiled, and which tracebacks show.
+const SCRIPT: &str = "main.py";
+
+/// Memory set aside for describing a failure when the job has used all it may. It is address space, never touched:
+/// enough for the frame of a result of [`crate::wire::MAX_FRAME`] is not needed, since encoding asks before it takes.
+const RESERVE: usize = 16 * 1024 * 1024;
+
+/// How often a zygote rehearses before it is frozen: `CPython` specialises code it has run a few times, which writes
+/// to it. Done before the fork, those pages stay shared.
+const REHEARSALS: usize = 20;
+
+/// Where Python finds things, as paths inside the jail root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setup {
+    /// The standard library: `/usr/lib/python3.11`.
+    pub stdlib: String,
+    /// Directories of third-party packages: `/packages`.
+    pub packages: Vec<String>,
+}
+
+/// Why there is no interpreter. The process is of no use any more: end it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PythonError {
+    /// `CPython` did not initialise; its own words.
+    Start(String),
+    /// The Python part of Mayfly did not run; the exception.
+    Runner(String),
+}
+
+impl fmt::Display for PythonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(reason) => write!(f, "CPython did not start: {reason}"),
+            Self::Runner(reason) => write!(f, "the runner did not load: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for PythonError {}
+
+/// What is needed after a script ran, taken before it could replace anything.
+#[derive(Debug)]
+struct Captured {
+    describe: Py<PyAny>,
+    simplify: Simplify,
+    await_to_the_end: Py<PyAny>,
+    set_input: Py<PyAny>,
+    flush_by_line: Py<PyAny>,
+    reseed: Py<PyAny>,
+    compile: Py<PyAny>,
+    builtins: Py<PyAny>,
+    stdout: Py<PyAny>,
+    stderr: Py<PyAny>,
+    /// `sys.modules`.
+    modules: Py<PyDict>,
+    /// The names of the module `sys`.
+    system: Py<PyDict>,
+    /// `linecache.cache`.
+    source_lines: Py<PyAny>,
+}
+
+/// The process's interpreter.
+#[derive(Debug)]
+pub struct Interpreter {
+    captured: Captured,
+    reserve: RefCell<Option<Vec<u8>>>,
+}
+
+/// Starts the interpreter, in a process with one thread.
+///
+/// # Errors
+/// [`PythonError`]; the process can't try again.
+pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
+    config::initialise(setup)?;
+    // SAFETY: the interpreter is up and this thread attached. Collections before `freeze` would be wasted work.
+    unsafe { ffi::PyGC_Disable() };
+    let captured = Python::attach(|py| {
+        capture(py).map_err(|error| {
+            let reason = error.to_string();
+            error.display(py);
+            PythonError::Runner(reason)
+        })
+    })?;
+    Ok(Interpreter { captured, reserve: RefCell::new(Some(Vec::with_capacity(RESERVE))) })
+}
+
+/// Runs the two Python files and takes what they define.
+fn capture(py: Python<'_>) -> PyResult<Captured> {
+    let runner = names(py, include_str!("../python/runner.py"))?;
+    let values = names(py, include_str!("../python/values.py"))?;
+    let take = |from: &Bound<'_, PyDict>, name: &str| -> PyResult<Py<PyAny>> {
+        let value = from.get_item(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()))?;
+        Ok(value.unbind())
+    };
+    let (stdout, stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
+    let system = py.import("sys")?.dict();
+    Ok(Captured {
+        describe: take(&runner, "describe")?,
+        simplify: Simplify {
+            function: take(&values, "simplify")?,
+            refused: take(&values, "Refused")?,
+            too_large: take(&values, "TooLarge")?,
+        },
+        await_to_the_end: take(&runner, "await_to_the_end")?,
+        set_input: take(&runner, "set_input")?,
+        flush_by_line: take(&runner, "flush_by_line")?,
+        reseed: take(&runner, "reseed")?,
+        compile: py.import("builtins")?.getattr("compile")?.unbind(),
+        builtins: py.import("builtins")?.into_any().unbind(),
+        stdout,
+        stderr,
+        modules: take(&system, "modules")?.bind(py).cast::<PyDict>()?.clone().unbind(),
+        system: system.unbind(),
+        source_lines: py.import("linecache")?.getattr("cache")?.unbind(),
+    })
+}
+
+/// Runs one of our Python files in a namespace that no `import` finds.
+fn names<'py>(py: Python<'py>, source: &str) -> PyResult<Bound<'py, PyDict>> {
+    let builtins = py.import("builtins")?;
+    let code = builtins.getattr("compile")?.call1((source, "<mayfly>", "exec", 0, true))?;
+    let names = PyDict::new(py);
+    // A copy: a script that replaces `len` in `builtins` does so for itself.
+    names.set_item("__builtins__", builtins.dict().copy()?)?;
+    names.set_item("__name__", "<mayfly>")?;
+    // SAFETY: `code` is a code object, as `compile` in "exec" mode gives, and `names` a dict.
+    let done = unsafe {
+        let value = ffi::PyEval_EvalCode(code.as_ptr(), names.as_ptr(), names.as_ptr());
+        Bound::from_owned_ptr_or_err(py, value)
+    };
+    done.map(|_| names)
+}
+
+impl Interpreter {
+    /// The interpreter's version, as `3.11.2`.
+    #[must_use]
+    pub fn version(&self) -> String {
+        // SAFETY: the function gives a static, null-terminated string.
+        let text = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) };
+        text.to_string_lossy().split_whitespace().next().unwrap_or_default().to_owned()
+    }
+
+    /// Imports what most scripts import, then `modules`; says of each of these whether it worked.
+    ///
+    /// A module that fails is reported and left out: a script that needs it will be told by its own import.
+    #[must_use]
+    pub fn preload(&self, modules: &[String]) -> Vec<(String, Result<(), String>)> {
+        let import = |py: Python<'_>, name: &str| py.import(name).map(drop).map_err(|error| error.to_string());
+        Python::attach(|py| {
+            for name in preload::STANDARD {
+                let _ = import(py, name);
+            }
+            modules.iter().map(|name| (name.clone(), import(py, name))).collect()
+        })
+    }
+
+    /// Ends the warming: everything loaded so far is taken out of the garbage collector's sight, so that no collection
+    /// in a child touches, and thereby copies, the pages it shares with the zygote.
+    pub fn freeze(&self) {
+        for _ in 0..REHEARSALS {
+            self.rehearse_here();
+        }
+        Python::attach(|py| {
+            if let Ok(gc) = py.import("gc") {
+                for step in ["collect", "freeze", "enable"] {
+                    let _ = gc.call_method0(step);
+                }
+            }
+        });
+    }
+
+    /// How many threads have state in the interpreter: 1, unless an import started some.
+    ///
+    /// Threads that a C library made by itself are not among them; the operating system knows those.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        let mut count = 0;
+        Python::attach(|_| {
+            // SAFETY: attached, so the list of threads can't change while it is walked.
+            unsafe {
+                let mut thread = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get());
+                while !thread.is_null() {
+                    count += 1;
+                    thread = ffi::PyThreadState_Next(thread);
+                }
+            }
+        });
+        count
+    }
+
+    /// Clones the process by `clone`, with the interpreter ready for it on both sides.
+    ///
+    /// `clone` gives `Ok(None)` in the child and `Ok(Some(…))` in the parent; it must copy the whole process, as fork
+    /// does, and do nothing else.
+    ///
+    /// # Errors
+    /// Those of `clone`; the interpreter is as it was before.
+    pub fn fork<T, E>(&self, clone: impl FnOnce() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+        Python::attach(|_| {
+            // SAFETY: attached, in the main thread, which is the only one.
+            unsafe { ffi::PyOS_BeforeFork() };
+            let cloned = clone();
+            if matches!(cloned, Ok(None)) {
+                // SAFETY: this is the child's only thread, a copy of the one that called BeforeFork.
+                unsafe { ffi::PyOS_AfterFork_Child() };
+            } else {
+                // SAFETY: this is the thread that called BeforeFork.
+                unsafe { ffi::PyOS_AfterFork_Parent() };
+            }
+            cloned
+        })
+    }
+
+    /// Gives a new child random state of its own, where Python's fork hooks did not: `numpy.random`, and the names
+    /// `tempfile` makes. (`random` has a fork hook; `secrets` and `uuid4` ask the system each time.)
+    pub fn reseed(&self) {
+        Python::attach(|py| {
+            let _ = self.captured.reseed.call0(py);
+        });
+    }
+
+    /// Runs a trivial script the way `run` does, so that the pages it writes are this process's own before the job
+    /// comes. Leaves nothing behind.
+    pub fn rehearse(&self, _jailed: &Jailed) {
+        self.rehearse_here();
+    }
+
+    /// `rehearse`, in a zygote too: its script is ours.
+    fn rehearse_here(&self) {
+        let job = JobFrame {
+            script: preload::REHEARSAL.to_owned(),
+            args: Vec::new(),
+            kwargs: Vec::new(),
+            stdin: String::new(),
+            result_bytes: 1 << 20,
+            captured: false,
+        };
+        Python::attach(|py| {
+            let (_reply, remains) = execute::execute(py, &self.captured, &job, &|| ());
+            if let Some(module) = &remains.module {
+                // Its functions hold the dict that holds them.
+                module.dict().clear();
+            }
+            for name in ["main", "__main__"] {
+                let _ = self.captured.modules.bind(py).del_item(name);
+            }
+            drop(remains);
+        });
+    }
+
+    /// Runs the one job of this process, in its jail. When this returns all output was written, and no Python code
+    /// runs any more as long as this thread stays out of Python.
+    #[must_use]
+    pub fn run(&self, _jailed: &Jailed, job: JobFrame) -> Reply {
+        Python::attach(|py| {
+            let make_room = || drop(self.reserve.take());
+            let (reply, remains) = execute::execute(py, &self.captured, &job, &make_room);
+            remains.keep();
+            // To free it would be work for nothing.
+            std::mem::forget(job);
+            reply
+        })
+    }
+}

@@ -1,0 +1,335 @@
+//! Turns what `main()` returned into tokens.
+//!
+//! Runs in the child, attached to the interpreter. Exact built-in types are read here, without running any Python;
+//! everything else goes through `simplify` of python/values.py, one object at a time. The object may be hostile, and
+//! another thread may change it while `simplify` runs: no recursion, no length is trusted twice, every container is
+//! held while it is read, and nothing of the script's is released, so that none of its finalisers runs.
+
+use super::open::{Next, Open, release};
+use super::{path, report};
+use crate::value::{MAX_DEPTH, MAX_DIGITS, Token};
+use pyo3::exceptions::PyMemoryError;
+use pyo3::ffi;
+use pyo3::PyTypeInfo;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use std::collections::TryReserveError;
+
+/// How often in a row `simplify` may answer with something that needs it again, as an enum's value may.
+const MOST_HOPS: usize = 8;
+
+/// The bits of the largest integer of [`MAX_DIGITS`] digits: a longer one is not printed to find that out.
+const MAX_BITS: u64 = 14_285;
+
+/// Why there is no result.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// Something JSON can't hold.
+    NotSerializable {
+        /// Where, as `result.rows[3].ts`.
+        path: String,
+        /// What stands there and what to do about it.
+        problem: String,
+    },
+    /// The JSON text would be longer than allowed.
+    TooLarge,
+    /// The memory limit was met.
+    Memory,
+}
+
+impl From<TryReserveError> for Stop {
+    fn from(_: TryReserveError) -> Self {
+        Self::Memory
+    }
+}
+
+/// What python/values.py gives: the function, and the two exceptions it raises on purpose.
+#[derive(Debug)]
+pub(super) struct Simplify {
+    pub(super) function: Py<PyAny>,
+    pub(super) refused: Py<PyAny>,
+    pub(super) too_large: Py<PyAny>,
+}
+
+/// Encodes one value; its JSON text may take `room` bytes.
+///
+/// # Errors
+/// A [`Stop`].
+pub(super) fn encode(simplify: &Simplify, value: &Bound<'_, PyAny>, room: usize) -> Result<Vec<Token>, Stop> {
+    let mut encoder = Encoder { simplify, tokens: Vec::new(), room, open: Vec::new(), calm: false };
+    encoder.value(value.as_borrowed())?;
+    while let Some(top) = encoder.open.last_mut() {
+        match top.next(value.py()) {
+            Next::Item(item) => encoder.value(item)?,
+            Next::Pair(key, item) => match exact::<PyString>(key) {
+                Some(key) => {
+                    encoder.text_key(&key)?;
+                    encoder.value(item)?;
+                }
+                None => {
+                    // Reading this key may run Python code, which may take both away from the dict.
+                    let (key, item) = (key.to_owned(), item.to_owned());
+                    encoder.odd_key(&key)?;
+                    encoder.value(item.as_borrowed())?;
+                    release(key);
+                    release(item);
+                }
+            },
+            Next::End => {
+                if let Some(closed) = encoder.open.pop() {
+                    closed.release();
+                }
+            }
+            Next::Changed => return Err(encoder.refuse("an object that changed while it was read; return a copy")),
+        }
+    }
+    Ok(encoder.tokens)
+}
+
+struct Encoder<'a, 'py> {
+    simplify: &'a Simplify,
+    tokens: Vec<Token>,
+    /// Bytes left for the JSON text. Every token is charged what its text takes at least.
+    room: usize,
+    open: Vec<Open<'py>>,
+    /// Whether Python code may run without the script's hooks running along.
+    calm: bool,
+}
+
+impl<'py> Encoder<'_, 'py> {
+    /// Encodes a value, or opens it when it has parts.
+    fn value(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Result<(), Stop> {
+        if self.plain(value)? {
+            return Ok(());
+        }
+        let mut value = value.to_owned();
+        for _ in 0..MOST_HOPS {
+            let simpler = self.simplified(&value)?;
+            release(std::mem::replace(&mut value, simpler));
+            if self.plain(value.as_borrowed())? {
+                release(value);
+                return Ok(());
+            }
+        }
+        Err(self.refuse("an object that stands for another without end, as an enum member whose value is itself"))
+    }
+
+    /// Encodes a value of an exact built-in type; `false` when it is of another.
+    fn plain(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Result<bool, Stop> {
+        if let Some(text) = exact::<PyString>(value) {
+            let text = self.text(&text)?;
+            self.push(Token::Str(text))?;
+        } else if let Some(number) = exact::<PyInt>(value) {
+            self.integer(&number)?;
+        } else if let Some(number) = exact::<PyFloat>(value) {
+            self.charge(3)?;
+            self.push(Token::Float(number.value()))?;
+        } else if value.is_none() {
+            self.charge(4)?;
+            self.push(Token::Null)?;
+        } else if let Some(truth) = exact::<PyBool>(value) {
+            self.charge(4)?;
+            self.push(Token::Bool(truth.is_true()))?;
+        } else if let Some(dict) = exact::<PyDict>(value) {
+            let length = self.enter(dict.len(), 5)?;
+            self.push(Token::Map(length))?;
+            self.open.push(Open::Dict { dict: dict.to_owned(), position: 0, left: length, length, key: 0 });
+        } else if let Some(list) = exact::<PyList>(value) {
+            let length = self.enter(list.len(), 2)?;
+            self.push(Token::List(length))?;
+            self.open.push(Open::List { list: list.to_owned(), next: 0, length });
+        } else if let Some(tuple) = exact::<PyTuple>(value) {
+            let length = self.enter(tuple.len(), 2)?;
+            self.push(Token::List(length))?;
+            self.open.push(Open::Tuple { tuple: tuple.to_owned(), next: 0, length });
+        } else if let Some(bytes) = exact::<PyBytes>(value) {
+            let bytes = bytes.as_bytes();
+            self.charge(bytes.len().div_ceil(3).saturating_mul(4).saturating_add(2))?;
+            let mut copy = Vec::new();
+            copy.try_reserve_exact(bytes.len())?;
+            copy.extend_from_slice(bytes);
+            self.push(Token::Bytes(copy))?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Asks Python for something simpler. Whatever was borrowed from a container before may be gone afterwards.
+    fn simplified(&mut self, value: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Stop> {
+        let py = value.py();
+        if !self.calm {
+            report::calm(py);
+            self.calm = true;
+        }
+        match self.simplify.function.bind(py).call1((value, self.room)) {
+            Ok(simpler) => Ok(simpler),
+            Err(error) if error.is_instance(py, self.simplify.too_large.bind(py)) => Err(Stop::TooLarge),
+            Err(error) if error.is_instance_of::<PyMemoryError>(py) => Err(Stop::Memory),
+            Err(error) if error.is_instance(py, self.simplify.refused.bind(py)) => {
+                let reason = error.value(py).str().map(|text| text.to_string_lossy().into_owned());
+                Err(self.refuse(&reason.unwrap_or_default()))
+            }
+            Err(error) => {
+                let name = value.get_type().name().map(|name| name.to_string_lossy().into_owned());
+                let raised = error.get_type(py).name().map(|name| name.to_string_lossy().into_owned());
+                let problem = format!(
+                    "a {} that can't be read: it raised {}",
+                    name.unwrap_or_default(),
+                    raised.unwrap_or_default()
+                );
+                // The exception holds frames of the script.
+                std::mem::forget(error);
+                Err(self.refuse(&problem))
+            }
+        }
+    }
+
+    /// A dict's key that is text.
+    fn text_key(&mut self, key: &Bound<'py, PyString>) -> Result<(), Stop> {
+        self.key_follows();
+        let text = self.text(key)?;
+        self.push(Token::Str(text))
+    }
+
+    /// Any other key, as `json.dumps` writes it.
+    fn odd_key(&mut self, key: &Bound<'py, PyAny>) -> Result<(), Stop> {
+        self.key_follows();
+        let borrowed = key.as_borrowed();
+        let text = if key.is_none() {
+            "null".to_owned()
+        } else if let Some(truth) = exact::<PyBool>(borrowed) {
+            if truth.is_true() { "true".to_owned() } else { "false".to_owned() }
+        } else if let Some(text) = self.plain_key(borrowed)? {
+            text
+        } else if key.is_instance_of::<PyString>() || key.is_instance_of::<PyInt>() || key.is_instance_of::<PyFloat>() {
+            // IntEnum, StrEnum and numpy.float64, which json.dumps takes for what they derive from.
+            let simpler = self.simplified(key)?;
+            let text = self.plain_key(simpler.as_borrowed())?.ok_or_else(|| self.refuse_key(key))?;
+            release(simpler);
+            text
+        } else {
+            return Err(self.refuse_key(key));
+        };
+        self.charge(text.len() + 2)?;
+        self.push(Token::Str(text))
+    }
+
+    /// A key of an exact type that has a text.
+    fn plain_key(&mut self, key: Borrowed<'_, 'py, PyAny>) -> Result<Option<String>, Stop> {
+        Ok(if let Some(text) = exact::<PyString>(key) {
+            Some(self.text(&text)?)
+        } else if let Some(number) = exact::<PyFloat>(key) {
+            Some(float_key(&number))
+        } else if let Some(number) = exact::<PyInt>(key) {
+            Some(match number.extract::<i64>() {
+                Ok(number) => number.to_string(),
+                Err(_) => self.digits(&number)?,
+            })
+        } else {
+            None
+        })
+    }
+
+    /// Notes that the next token is the key of the dict that is being read.
+    fn key_follows(&mut self) {
+        let token = self.tokens.len();
+        if let Some(Open::Dict { key, .. }) = self.open.last_mut() {
+            *key = token;
+        }
+    }
+
+    fn refuse_key(&self, key: &Bound<'py, PyAny>) -> Stop {
+        let name = key.get_type().name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        self.refuse(&format!("a dict with a key of type {name}; make it text, as str(key)"))
+    }
+
+    fn integer(&mut self, number: &Bound<'py, PyInt>) -> Result<(), Stop> {
+        let mut overflow = 0;
+        // SAFETY: `number` is an int, so there is no conversion that could fail.
+        let small = unsafe { ffi::PyLong_AsLongLongAndOverflow(number.as_ptr(), &raw mut overflow) };
+        if overflow == 0 {
+            self.charge(1 + small.checked_ilog10().unwrap_or(0) as usize)?;
+            return self.push(Token::Int(small));
+        }
+        let digits = self.digits(number)?;
+        self.charge(digits.len())?;
+        self.push(Token::BigInt(digits))
+    }
+
+    fn digits(&mut self, number: &Bound<'py, PyInt>) -> Result<String, Stop> {
+        const TOO_LONG: &str = "an integer of more than 4300 digits; return it as text, for example hex(n)";
+        let bits = number.call_method0("bit_length").and_then(|bits| bits.extract::<u64>());
+        if bits.unwrap_or(u64::MAX) > MAX_BITS {
+            return Err(self.refuse(TOO_LONG));
+        }
+        // Fails where the script lowered the interpreter's own limit.
+        match number.str().map(|digits| digits.to_string_lossy().into_owned()) {
+            Ok(digits) if digits.trim_start_matches('-').len() <= MAX_DIGITS => Ok(digits),
+            _ => Err(self.refuse(TOO_LONG)),
+        }
+    }
+
+    /// A copy of a Python text, charged to the result.
+    fn text(&mut self, text: &Bound<'py, PyString>) -> Result<String, Stop> {
+        let Ok(text) = text.to_str() else {
+            return Err(self.refuse("text with a lone surrogate, which JSON can't hold; encode it with errors=\"replace\""));
+        };
+        self.charge(text.len().saturating_add(2))?;
+        let mut copy = String::new();
+        copy.try_reserve_exact(text.len())?;
+        copy.push_str(text);
+        Ok(copy)
+    }
+
+    /// Charges a container of `length` parts, each taking `least` bytes of text or more, with its brackets and commas.
+    fn enter(&mut self, length: usize, least: usize) -> Result<u32, Stop> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(self.refuse("circular, or nested deeper than 128"));
+        }
+        if length.saturating_mul(least) > self.room.saturating_add(1) {
+            return Err(Stop::TooLarge);
+        }
+        self.charge(2 + length.saturating_sub(1))?;
+        // A list of 100,000 numbers is one allocation then, and a list of lists is none that is too large.
+        self.tokens.try_reserve(length.saturating_add(1))?;
+        u32::try_from(length).map_err(|_| Stop::TooLarge)
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
+        self.room = self.room.checked_sub(bytes).ok_or(Stop::TooLarge)?;
+        Ok(())
+    }
+
+    fn push(&mut self, token: Token) -> Result<(), Stop> {
+        self.tokens.try_reserve(1)?;
+        self.tokens.push(token);
+        Ok(())
+    }
+
+    /// The refusal of what is being read right now.
+    fn refuse(&self, problem: &str) -> Stop {
+        let places = self.open.iter().map(|open| open.place(&self.tokens));
+        Stop::NotSerializable { path: path::write(places), problem: path::clip(problem) }
+    }
+}
+
+fn float_key(number: &Bound<'_, PyFloat>) -> String {
+    let value = number.value();
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() }
+    } else {
+        number.repr().map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}
+
+/// `value` as a `T`, when that is its very type. (`cast_exact` touches the type's reference count when it is not.)
+fn exact<'a, 'py, T: PyTypeInfo>(value: Borrowed<'a, 'py, PyAny>) -> Option<Borrowed<'a, 'py, T>> {
+    if !value.is_exact_instance_of::<T>() {
+        return None;
+    }
+    // SAFETY: the line above established the type.
+    Some(unsafe { value.cast_unchecked() })
+}

@@ -1,0 +1,200 @@
+//! The one job, step by step: compile, run the script's body, call `main()`, await it, encode, flush.
+//!
+//! Runs in the child, inside the jail, attached to the interpreter. On the way of a script that succeeds there is no
+//! Python code of ours, and nothing that the script made is released: the process ends with the reply.
+
+use super::encode::{self, Stop};
+use super::{Captured, SCRIPT, decode, report};
+use crate::outcome::Exception;
+use crate::wire::{JobFrame, Phase, Reply};
+use pyo3::exceptions::PySyntaxError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyModule, PyString};
+
+/// The name of the script's module.
+///
+/// Not `__main__`: Mayfly calls `main()` itself, and a script that ends in `if __name__ == "__main__": sys.exit(main())`
+/// would else run twice, or end before it was called. `__main__` names the same module for those that look it up.
+const MODULE: &str = "main";
+
+/// What a run leaves behind. Whoever drops it may run code of the script's.
+pub(super) struct Remains<'py> {
+    pub(super) module: Option<Bound<'py, PyModule>>,
+    result: Option<Bound<'py, PyAny>>,
+}
+
+impl Remains<'_> {
+    /// Keeps everything for ever.
+    pub(super) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+/// Runs the job. `make_room` frees the memory that was set aside for a failure's description.
+pub(super) fn execute<'py>(
+    py: Python<'py>,
+    captured: &Captured,
+    job: &JobFrame,
+    make_room: &dyn Fn(),
+) -> (Reply, Remains<'py>) {
+    let mut remains = Remains { module: None, result: None };
+    let reply = match attempt(py, captured, job, &mut remains) {
+        Ok(reply) => reply,
+        Err(Failed::Compile(error)) => {
+            make_room();
+            report::while_compiling(py, &captured.describe, error)
+        }
+        Err(Failed::Run(error)) => {
+            make_room();
+            report::while_running(py, &captured.describe, error)
+        }
+        Err(Failed::NoMain(message)) => no_main(message),
+    };
+    flush(py, captured);
+    make_room();
+    (reply, remains)
+}
+
+enum Failed {
+    Compile(PyErr),
+    Run(PyErr),
+    NoMain(String),
+}
+
+fn attempt<'py>(
+    py: Python<'py>,
+    captured: &Captured,
+    job: &JobFrame,
+    remains: &mut Remains<'py>,
+) -> Result<Reply, Failed> {
+    if job.captured {
+        captured.flush_by_line.call0(py).map_err(Failed::Run)?;
+    }
+    if !job.stdin.is_empty() {
+        captured.set_input.call1(py, (&job.stdin,)).map_err(Failed::Run)?;
+    }
+    let source = job.script.strip_prefix('\u{feff}').unwrap_or(&job.script);
+    let (globals, module) = new_module(py, captured, source).map_err(Failed::Run)?;
+    remains.module = Some(module);
+    let code = compile(py, captured, source).map_err(Failed::Compile)?;
+    // SAFETY: `code` is a code object, as `compile` in "exec" mode gives, and `globals` a dict.
+    let body = unsafe {
+        let value = ffi::PyEval_EvalCode(code.as_ptr(), globals.as_ptr(), globals.as_ptr());
+        Bound::from_owned_ptr_or_err(py, value)
+    };
+    body.map_err(Failed::Run)?;
+    let main = find_main(&globals)?;
+    let result = call(py, captured, &main, job).map_err(Failed::Run)?;
+    let room = usize::try_from(job.result_bytes).unwrap_or(usize::MAX);
+    let encoded = encode::encode(&captured.simplify, &result, room);
+    remains.result = Some(result);
+    Ok(match encoded {
+        Ok(tokens) => Reply::Value(tokens),
+        Err(Stop::TooLarge) => Reply::TooLarge,
+        Err(Stop::NotSerializable { path, problem }) => Reply::NotSerializable { path, problem },
+        Err(Stop::Memory) => report::result_too_large_for_memory(),
+    })
+}
+
+/// A module for the script, in `sys.modules` for all who look a class or a function up by its module: `pickle`,
+/// `dataclasses`, `typing`, `doctest`.
+fn new_module<'py>(
+    py: Python<'py>,
+    captured: &Captured,
+    source: &str,
+) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyModule>)> {
+    let module = PyModule::new(py, MODULE)?;
+    let globals = module.dict();
+    globals.set_item(pyo3::intern!(py, "__builtins__"), &captured.builtins)?;
+    globals.set_item(pyo3::intern!(py, "__file__"), SCRIPT)?;
+    let modules = captured.modules.bind(py);
+    modules.set_item(pyo3::intern!(py, "__main__"), &module)?;
+    modules.set_item(pyo3::intern!(py, "main"), &module)?;
+    // For tracebacks and inspect.getsource: there is no file to read the lines from.
+    let text = PyString::new(py, source);
+    let lines = text.call_method1(pyo3::intern!(py, "splitlines"), (true,))?;
+    captured.source_lines.bind(py).set_item(SCRIPT, (source.len(), py.None(), lines, SCRIPT))?;
+    Ok((globals, module))
+}
+
+fn compile<'py>(py: Python<'py>, captured: &Captured, source: &str) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(position) = source.find('\0') {
+        // Releases of CPython differ in what they raise here.
+        let before = &source[..position];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let place = (SCRIPT, line, column, None::<String>);
+        return Err(PySyntaxError::new_err(("source code cannot contain null bytes", place)));
+    }
+    // From text, not bytes: a coding cookie means nothing. `dont_inherit`, as there is no code of ours to inherit from.
+    captured.compile.bind(py).call1((source, SCRIPT, "exec", 0, true))
+}
+
+fn find_main<'py>(globals: &Bound<'py, PyDict>) -> Result<Bound<'py, PyAny>, Failed> {
+    let main = globals.get_item(pyo3::intern!(globals.py(), MODULE)).map_err(Failed::Run)?;
+    let Some(main) = main else {
+        return Err(Failed::NoMain("the script defines no function main()".to_owned()));
+    };
+    if main.is_callable() {
+        return Ok(main);
+    }
+    let name = main.get_type().name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Err(Failed::NoMain(format!("main is of type {name}, and must be a function")))
+}
+
+fn call<'py>(
+    py: Python<'py>,
+    captured: &Captured,
+    main: &Bound<'py, PyAny>,
+    job: &JobFrame,
+) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = decode::positional(py, &job.args)?;
+    let keywords = decode::keywords(py, &job.kwargs)?;
+    let result = main.call(arguments, keywords.as_ref())?;
+    let is_coroutine = is_coroutine(&result);
+    if is_coroutine || is_awaitable(&result) {
+        return captured.await_to_the_end.bind(py).call1((result, is_coroutine));
+    }
+    Ok(result)
+}
+
+fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: compares the type of a live object.
+    unsafe { ffi::PyCoro_CheckExact(object.as_ptr()) != 0 }
+}
+
+/// Whether `await object` would be tried by Python, read from the type without running any code.
+fn is_awaitable(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object has a type, and the type's table of async methods is null or lives as long as the type.
+    unsafe {
+        let methods = (*object.get_type_ptr()).tp_as_async;
+        !methods.is_null() && (*methods).am_await.is_some()
+    }
+}
+
+fn no_main(message: String) -> Reply {
+    let exception = Exception {
+        kind: "NameError".to_owned(),
+        traceback: format!("NameError: {message}\n"),
+        message,
+        line: None,
+        column: None,
+    };
+    Reply::Raised { phase: Phase::NoMain, out_of_memory: false, exception }
+}
+
+/// Writes out what the streams hold back: the ones the script has now, then the first ones.
+///
+/// A script may have wrapped them, closed them, or put anything in their place; that loses output, and only that.
+fn flush(py: Python<'_>, captured: &Captured) {
+    let first = [(&captured.stdout, pyo3::intern!(py, "stdout")), (&captured.stderr, pyo3::intern!(py, "stderr"))];
+    for (stream, name) in first {
+        if let Ok(Some(current)) = captured.system.bind(py).get_item(name)
+            && !current.is(stream)
+        {
+            let _ = current.call_method0(pyo3::intern!(py, "flush"));
+        }
+        let _ = stream.bind(py).call_method0(pyo3::intern!(py, "flush"));
+    }
+}

@@ -1,0 +1,279 @@
+//! The supervisor: admits jobs, finds each a child, drives it, decides what became of it.
+//!
+//! Runs in `mayfly serve` and `mayfly run`, many threads, no Python. It never trusts a child: what happened is decided from
+//! its own clock, its own kills and the kernel's word.
+
+pub mod admission;
+pub mod capabilities;
+pub mod child;
+pub mod cold;
+pub mod drive;
+pub mod isolation;
+pub mod nsjail;
+pub mod output;
+pub mod pool;
+pub mod reaper;
+pub mod routing;
+pub mod slots;
+pub mod verdict;
+
+use self::admission::Admission;
+use self::capabilities::Manifest;
+use self::child::Child;
+use self::cold::Nursery;
+use self::isolation::{Attempt, Tools, Unavailable};
+use self::pool::{Kind, Pool};
+use self::reaper::Reaper;
+use self::slots::Slots;
+use crate::config::{Config, Level, StartPath};
+use crate::http::Execute;
+use crate::jail::{ChildLimits, Plan};
+use crate::job::Job;
+use crate::outcome::{Refusal, Report, Timing};
+use crate::wire::{self, JobFrame};
+use crate::zygote::handle::Launcher;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Why the supervisor can't start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A thread could not be made.
+    Thread(io::Error),
+    /// The jail root's manifest can't be read.
+    Manifest(io::Error),
+    /// No isolation that was asked for can be had: what was tried.
+    Isolation(Vec<Attempt>),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thread(error) => write!(f, "a thread can't be made: {error}"),
+            Self::Manifest(error) => write!(f, "the jail root's mayfly.json can't be read: {error}; `make build` makes a new one"),
+            Self::Isolation(attempts) => {
+                f.write_str("this isolation can't be had here")?;
+                for attempt in attempts {
+                    if let Err(why) = &attempt.result {
+                        write!(f, "; {}: {why}", attempt.level)?;
+                    }
+                }
+                f.write_str("; `mayfly doctor` tells what would grant it")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Where children come from.
+#[derive(Debug)]
+enum Source {
+    /// Forked from warm zygotes: scripts that name a preloaded module go to the loaded one.
+    Warm { lean: Option<Pool>, loaded: Option<Pool> },
+    /// Each started by itself.
+    Cold(Nursery),
+}
+
+/// The service, but for its front.
+#[derive(Debug)]
+pub struct Supervisor {
+    config: Config,
+    plan: Plan,
+    attempts: Vec<Attempt>,
+    manifest: Manifest,
+    admission: Admission,
+    source: Source,
+    draining: AtomicBool,
+}
+
+impl Supervisor {
+    /// Finds the isolation level and starts the zygotes; scripts are served as soon as one of them is warm.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let launcher = Launcher::start().map_err(StartError::Thread)?;
+        let reaper = Reaper::start().map_err(StartError::Thread)?;
+        let slots = Slots::default();
+        let manifest = Manifest::read(&config).map_err(StartError::Manifest)?;
+        let tools = Tools { config: &config, manifest: &manifest, launcher: &launcher, reaper: &reaper, slots: &slots };
+        let attempts = tools.choose(config.isolation).await;
+        let Some(Ok(plan)) = attempts.last().map(|attempt| attempt.result.as_ref()) else {
+            return Err(StartError::Isolation(attempts));
+        };
+        let plan = plan.clone();
+        let preload: Vec<String> =
+            config.preload.iter().filter(|module| manifest.has_module(module)).cloned().collect();
+        let source = if config.start == StartPath::Cold || plan.level == Level::Nsjail {
+            Source::Cold(Nursery::new(plan.clone(), launcher, reaper, slots))
+        } else {
+            let pool = |name, preload: Vec<String>| {
+                let kind = Kind {
+                    name,
+                    plan: plan.clone(),
+                    preload,
+                    ready: config.ready,
+                    limits: config.limits,
+                    renew_forks: config.renew_forks,
+                    renew_after: config.renew_after,
+                };
+                Pool::start(kind, launcher.clone(), reaper.clone(), slots.clone())
+            };
+            let has_files = plan.level == Level::Full || plan.paths.chroot || plan.paths.landlock;
+            Source::Warm {
+                // Where the jail has no files to import from, only what was preloaded can be imported.
+                lean: (has_files || preload.is_empty()).then(|| pool("lean", Vec::new())),
+                loaded: (!preload.is_empty()).then(|| pool("loaded", preload.clone())),
+            }
+        };
+        Ok(Self {
+            admission: Admission::new(config.concurrency, config.queue),
+            plan,
+            attempts,
+            manifest,
+            source,
+            draining: AtomicBool::new(false),
+            config,
+        })
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The isolation level in force.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.plan.level
+    }
+
+    /// Levels that were tried and can't be had, and why.
+    pub fn refused(&self) -> impl Iterator<Item = (Level, &Unavailable)> {
+        self.attempts.iter().filter_map(|attempt| Some((attempt.level, attempt.result.as_ref().err()?)))
+    }
+
+    /// What the jail root holds.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Waits until a first script can be served.
+    pub async fn wait_ready(&self) {
+        match &self.source {
+            Source::Warm { lean: Some(lean), loaded: Some(loaded) } => {
+                tokio::select! { () = lean.wait_warm() => {}, () = loaded.wait_warm() => {} }
+            }
+            Source::Warm { lean: Some(only), .. } | Source::Warm { loaded: Some(only), .. } => only.wait_warm().await,
+            Source::Warm { lean: None, loaded: None } | Source::Cold(_) => {}
+        }
+    }
+
+    /// Refuses new jobs from now on; those that run go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.admission.close();
+    }
+
+    /// Runs one job. Dropping the future kills its child.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn run(&self, job: Job) -> Result<Report, Refusal> {
+        let arrived = Instant::now();
+        let _permit = self.admission.enter().await?;
+        let admitted = Instant::now();
+        let frame = self.encode(&job);
+        let mut retried = false;
+        loop {
+            let child = self.child_for(&job).await?;
+            let cpu_seconds = child.cpu_seconds;
+            let started = Instant::now();
+            let driven = drive::drive(child, &job, &frame, self.config.result_size.as_usize()).await;
+            if !retried && verdict::was_killed_from_outside(&driven.stop, cpu_seconds, driven.cpu) {
+                // Nothing a script does is seen outside, so it can run again.
+                retried = true;
+                continue;
+            }
+            let timing = Timing { queue: admitted - arrived, start: started - admitted, run: driven.wall };
+            return Ok(Report {
+                outcome: verdict::decide(driven.stop, &job.limits, cpu_seconds, driven.cpu),
+                timing,
+                stdout: driven.stdout,
+                stderr: driven.stderr,
+                usage: driven.usage,
+            });
+        }
+    }
+
+    fn encode(&self, job: &Job) -> Vec<u8> {
+        let frame = JobFrame {
+            script: job.script.clone(),
+            args: job.args.tokens().to_vec(),
+            kwargs: job.kwargs.tokens().to_vec(),
+            stdin: job.stdin.clone(),
+            result_bytes: self.config.result_size.0,
+            captured: job.include.stdout || job.include.stderr,
+        };
+        // A job is bounded by the request body, far below a frame's cap.
+        wire::encode(&frame).unwrap_or_default()
+    }
+
+    /// A child that fits the job's limits.
+    async fn child_for(&self, job: &Job) -> Result<Child, Refusal> {
+        let pool = match &self.source {
+            Source::Cold(nursery) => {
+                let named = routing::named(&job.script, &self.manifest.modules);
+                let preload = named.into_iter().filter(|name| self.config.preload.contains(name)).collect();
+                return nursery.make(preload, job.limits).await;
+            }
+            Source::Warm { lean: Some(lean), loaded: Some(loaded) } => {
+                let heavy = !routing::named(&job.script, &self.manifest.modules).is_empty();
+                match (heavy, lean.is_warm(), loaded.is_warm()) {
+                    (false, false, true) => loaded,
+                    (true, ..) if !loaded.has_failed() => loaded,
+                    _ => lean,
+                }
+            }
+            Source::Warm { lean: Some(only), .. } | Source::Warm { loaded: Some(only), .. } => only,
+            Source::Warm { lean: None, loaded: None } => return Err(Refusal::NoZygote),
+        };
+        let cpu_seconds = ChildLimits::whole_seconds(job.limits.cpu);
+        let mut child = pool.take().await?;
+        match child.adjust(&job.limits, cpu_seconds) {
+            Ok(()) => Ok(child),
+            Err(_) => pool.take_special(job.limits).await,
+        }
+    }
+}
+
+impl Execute for Supervisor {
+    fn execute(&self, job: Job) -> impl Future<Output = Result<Report, Refusal>> + Send {
+        self.run(job)
+    }
+
+    fn ready(&self) -> bool {
+        let warm = match &self.source {
+            Source::Warm { lean, loaded } => [lean, loaded].into_iter().flatten().any(Pool::is_warm),
+            Source::Cold(_) => true,
+        };
+        warm && !self.draining.load(Ordering::Relaxed)
+    }
+
+    fn alive(&self) -> bool {
+        true
+    }
+
+    fn capabilities(&self) -> serde_json::Value {
+        capabilities::describe(self)
+    }
+
+    fn isolation(&self) -> &'static str {
+        self.plan.level.as_str()
+    }
+}

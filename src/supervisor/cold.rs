@@ -1,0 +1,83 @@
+//! Children that start by themselves: a process for each job, with an interpreter of its own.
+//!
+//! Runs in the supervisor. The slow way that proves that the warm one changes nothing but time, and the only way
+//! through nsjail.
+
+use super::child::{Child, StillBorn};
+use super::nsjail::Wrapper;
+use super::reaper::Reaper;
+use super::slots::Slots;
+use crate::config::Level;
+use crate::jail::{ChildLimits, Plan, Step};
+use crate::job::Limits;
+use crate::outcome::Refusal;
+use crate::wire::Hello;
+use crate::zygote::handle::{Launcher, Zygote, ZygoteError, command};
+use crate::zygote::{Purpose, Role, Spawn};
+use std::time::Duration;
+
+/// How long a child may take from its start to being ready: 30 ms of interpreter, a second of imports, nsjail.
+const READY_TIME: Duration = Duration::from_secs(30);
+
+/// Makes cold children.
+#[derive(Debug)]
+pub struct Nursery {
+    plan: Plan,
+    launcher: Launcher,
+    reaper: Reaper,
+    slots: Slots,
+}
+
+impl Nursery {
+    /// For children under `plan`.
+    #[must_use]
+    pub fn new(plan: Plan, launcher: Launcher, reaper: Reaper, slots: Slots) -> Self {
+        Self { plan, launcher, reaper, slots }
+    }
+
+    /// A child made for one job, with the modules it names imported.
+    ///
+    /// # Errors
+    /// [`Refusal::Jail`] or [`Refusal::NoZygote`]: the script has not run.
+    pub async fn make(&self, preload: Vec<String>, limits: Limits) -> Result<Child, Refusal> {
+        match tokio::time::timeout(READY_TIME, self.start(preload, limits)).await {
+            Ok(Ok(child)) => Ok(child),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a cold child could not be made");
+                Err(match error {
+                    ZygoteError::Jail(failed) => Refusal::Jail { step: failed.step.as_str(), errno: failed.errno },
+                    _ => Refusal::NoZygote,
+                })
+            }
+            Err(_) => {
+                tracing::error!("a cold child was not ready in time");
+                Err(Refusal::NoZygote)
+            }
+        }
+    }
+
+    async fn start(&self, preload: Vec<String>, limits: Limits) -> Result<Child, ZygoteError> {
+        let role = Role::Cold { preload };
+        let command = match self.plan.level {
+            Level::Nsjail => {
+                let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "no nsjail program on PATH");
+                let wrapper = Wrapper::find().ok_or_else(|| ZygoteError::Start(missing()))?;
+                wrapper.command(&self.plan).map_err(ZygoteError::Start)?
+            }
+            Level::Full | Level::Seccomp => command(&self.plan, &role),
+        };
+        let mut parent = Zygote::start(&self.launcher, &self.reaper, &self.plan, role, command).await?;
+        let slot = self.slots.take();
+        let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
+        let spawn = Spawn { slot: slot.number(), memory: limits.memory.0, cpu_seconds, purpose: Purpose::Job };
+        let newborn = parent.spawn(spawn).await?;
+        let mut child = Child::new(newborn, slot, self.reaper.clone()).map_err(ZygoteError::Start)?;
+        child.cpu_seconds = cpu_seconds;
+        match child.hello().await {
+            Ok(Hello::Ready { .. }) => Ok(child),
+            Err(StillBorn::Jail(step, errno)) => Err(Step::from_index(step)
+                .map_or(ZygoteError::Confused, |step| ZygoteError::Jail(crate::jail::JailError { step, errno }))),
+            _ => Err(ZygoteError::Gone),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! One run: hand the child its job, wait for the reply, keep the limits, stop the child.
+//!
+//! Runs in the supervisor. Every byte from the child is an attacker's: lengths are checked before anything is allocated, and
+//! nothing waits past the deadline.
+
+use super::child::Child;
+use super::output::Output;
+use super::verdict::Stop;
+use crate::job::{Job, Limits};
+use crate::outcome::{Captured, Usage};
+use crate::sys::Ended;
+use crate::wire;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Output beyond this many bytes, both streams together, stops the script.
+pub const FLOOD: u64 = 64 * 1024 * 1024;
+
+/// Outputs are not looked at before: most scripts are done by then, and reading nothing costs nothing. A pipe holds 64 KiB
+/// meanwhile.
+const HEAD_START: Duration = Duration::from_millis(2);
+
+/// A reply may take this many times the result's size as JSON (a float takes nine bytes here and three there), and as much
+/// again as a traceback and the frame itself.
+const REPLY_FACTOR: usize = 3;
+const REPLY_EXTRA: usize = 64 * 1024;
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Driven {
+    /// Why it stopped.
+    pub stop: Stop,
+    /// From the job to the stop.
+    pub wall: Duration,
+    /// Processor time since the child was ready, where it was measured.
+    pub cpu: Duration,
+    /// Where it was asked for.
+    pub usage: Option<Usage>,
+    /// What it wrote, where it was asked for.
+    pub stdout: Option<Captured>,
+    /// What it wrote, where it was asked for.
+    pub stderr: Option<Captured>,
+}
+
+/// Runs `job`, already encoded as `frame`, in `child`.
+pub async fn drive(mut child: Child, job: &Job, frame: &[u8], result_size: usize) -> Driven {
+    let began = Instant::now();
+    let cap = job.limits.output.as_usize();
+    let mut stdout = Output::new(child.stdout.take(), cap);
+    let mut stderr = Output::new(child.stderr.take(), cap);
+    let reply_cap = result_size.saturating_mul(REPLY_FACTOR).saturating_add(REPLY_EXTRA);
+    let stop = tokio::select! {
+        biased;
+        stop = exchange(&child, frame, reply_cap) => stop,
+        stop = watch_limits(&child, &job.limits, began) => stop,
+        () = drain(&mut stdout, &mut stderr) => Stop::Flood,
+    };
+    let stop = match stop {
+        Stop::Silent if ends_by_itself(&child, began + job.limits.wall).await => None,
+        other => Some(other),
+    };
+    child.kill();
+    let wall = began.elapsed();
+    let cpu_at_ready = child.cpu_at_ready;
+    let needs_end = stop.is_none() || job.include.usage;
+    let ended = if needs_end { child.end().await } else { None };
+    let used = |ended: Option<Ended>| ended.map_or(Duration::ZERO, |ended| ended.cpu.saturating_sub(cpu_at_ready));
+    let stop = match (stop, ended) {
+        (Some(stop), _) => stop,
+        (None, Some(ended)) => Stop::Ended(ended),
+        (None, None) => Stop::Silent,
+    };
+    Driven {
+        stop,
+        wall,
+        cpu: used(ended),
+        usage: job.include.usage.then(|| Usage {
+            wall,
+            cpu: used(ended),
+            peak_memory: ended.map_or(0, |ended| ended.peak_memory),
+        }),
+        stdout: job.include.stdout.then(|| stdout.finish()),
+        stderr: job.include.stderr.then(|| stderr.finish()),
+    }
+}
+
+/// Sends the job and receives one reply.
+async fn exchange(child: &Child, frame: &[u8], cap: usize) -> Stop {
+    if child.send(frame).await.is_err() {
+        return Stop::Silent;
+    }
+    let mut received = Vec::new();
+    let mut length = None;
+    loop {
+        // One byte more than a whole frame shows that something follows it.
+        let most = wire::HEADER + length.unwrap_or(wire::HEADER) + 1;
+        match child.receive(&mut received, most.max(4096)).await {
+            Ok(0) | Err(_) => return Stop::Silent,
+            Ok(_) => {}
+        }
+        if length.is_none()
+            && let Some(header) = received.first_chunk()
+        {
+            match wire::payload_length(*header, cap) {
+                Ok(claimed) => length = Some(claimed),
+                Err(_) => return Stop::Forged,
+            }
+        }
+        if let Some(length) = length
+            && received.len() >= wire::HEADER + length
+        {
+            let whole = received.len() == wire::HEADER + length;
+            return match wire::decode(&received[wire::HEADER..]) {
+                Ok(reply) if whole => Stop::Reply(reply),
+                _ => Stop::Forged,
+            };
+        }
+    }
+}
+
+/// Returns when the wall clock or the processor time runs out.
+async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
+    let deadline = began + limits.wall;
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    let mut left = limits.cpu;
+    loop {
+        // All cores together can't have used what is left before this.
+        let earliest = Instant::now() + (left / cores).max(Duration::from_millis(5));
+        if earliest >= deadline {
+            sleep_until(deadline).await;
+            return Stop::WallClock;
+        }
+        sleep_until(earliest).await;
+        left = match child.cpu() {
+            Some(used) if used >= limits.cpu => return Stop::Cpu,
+            Some(used) => limits.cpu - used,
+            None => limits.cpu,
+        };
+    }
+}
+
+/// Keeps the pipes from filling up, and returns only at a flood.
+async fn drain(stdout: &mut Output, stderr: &mut Output) {
+    sleep(HEAD_START).await;
+    while stdout.total() + stderr.total() <= FLOOD {
+        tokio::select! {
+            () = stdout.drain() => {}
+            () = stderr.drain() => {}
+        }
+    }
+}
+
+/// Whether a child whose channel closed is ending: the kernel closes descriptors before the end can be seen, so it is given
+/// a moment. A script that closed the channel itself lives on.
+async fn ends_by_itself(child: &Child, deadline: Instant) -> bool {
+    let patience = deadline.min(Instant::now() + Duration::from_secs(1));
+    let mut pause = Duration::from_micros(100);
+    loop {
+        if child.has_ended() {
+            return true;
+        }
+        if Instant::now() >= patience {
+            return false;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,204 @@
+//! Which isolation this machine grants, found by trying.
+//!
+//! Runs in the supervisor, at start and for `mayfly doctor`. A level counts only when a throw-away child, jailed as every
+//! other will be, tried to get out and failed. Nothing is concluded from names, versions or sysctls.
+
+use super::capabilities::Manifest;
+use super::child::{Child, StillBorn};
+use super::nsjail::Wrapper;
+use super::reaper::Reaper;
+use super::slots::Slots;
+use crate::config::{Config, Level, Wanted};
+use crate::jail::verify::{Check, failed_checks};
+use crate::jail::{Ids, JailError, Paths, Plan, Step};
+use crate::wire::Hello;
+use crate::zygote::handle::{Launcher, Zygote, ZygoteError, command};
+use crate::zygote::{Purpose, Role, Spawn};
+use nix::errno::Errno;
+use std::fmt;
+use std::time::Duration;
+
+/// The ids children get where the server may hand out ids: far above any that people, services or containers have.
+const HIGH_RANGE: Ids = Ids::Range { first: 0x7000_0000, count: 65_536 };
+
+/// The same for a server inside a user namespace that has only the usual 65,536 ids.
+const LOW_RANGE: Ids = Ids::Range { first: 50_000, count: 10_000 };
+
+/// How long the throw-away child may take.
+const VERIFY_TIME: Duration = Duration::from_secs(10);
+
+/// Why a level can't be had.
+#[derive(Debug)]
+pub enum Unavailable {
+    /// A step was refused.
+    Step(JailError),
+    /// The jail was entered, but from inside these did not hold.
+    Leaky(Vec<Check>),
+    /// The zygote's process failed otherwise.
+    Zygote(ZygoteError),
+    /// There is no nsjail to run.
+    NoNsjail,
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step(JailError { step, errno }) => {
+                write!(f, "{step}: {}", Errno::from_raw(*errno))
+            }
+            Self::Leaky(checks) => {
+                let names: Vec<&str> = checks.iter().map(|check| check.as_str()).collect();
+                write!(f, "entered, but this did not hold: {}", names.join("; "))
+            }
+            Self::Zygote(error) => error.fmt(f),
+            Self::NoNsjail => f.write_str("no nsjail program on PATH"),
+        }
+    }
+}
+
+impl From<ZygoteError> for Unavailable {
+    fn from(error: ZygoteError) -> Self {
+        match error {
+            ZygoteError::Jail(error) => Self::Step(error),
+            ZygoteError::IdMap(error) => Self::Step(JailError {
+                step: Step::IdMap,
+                errno: error.raw_os_error().unwrap_or(0),
+            }),
+            other => Self::Zygote(other),
+        }
+    }
+}
+
+/// What was tried and how it went.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The level.
+    pub level: Level,
+    /// The plan that verified, or why none did.
+    pub result: Result<Plan, Unavailable>,
+    /// At level `seccomp`: what single layers said.
+    pub found: Option<crate::zygote::Found>,
+}
+
+/// The means to try.
+#[derive(Debug)]
+pub struct Tools<'a> {
+    /// The settings.
+    pub config: &'a Config,
+    /// What the jail root holds.
+    pub manifest: &'a Manifest,
+    /// Starts processes.
+    pub launcher: &'a Launcher,
+    /// Reaps them.
+    pub reaper: &'a Reaper,
+    /// Numbers for children.
+    pub slots: &'a Slots,
+}
+
+impl Tools<'_> {
+    fn plan(&self, level: Level, ids: Ids, paths: Paths) -> Plan {
+        Plan {
+            level,
+            root: self.config.root.clone(),
+            stdlib: self.manifest.stdlib.clone().into(),
+            packages: self.config.packages.clone(),
+            ids,
+            paths,
+            tmp_bytes: self.config.tmp_size.0,
+            #[cfg(feature = "fault-injection")]
+            faults: crate::fault::Faults::from_environment(),
+        }
+    }
+
+    /// Tries levels in order until one verifies; all attempts are returned, the last is the one that counts.
+    pub async fn choose(&self, wanted: Wanted) -> Vec<Attempt> {
+        let levels = match wanted {
+            Wanted::Auto => &[Level::Full, Level::Seccomp][..],
+            Wanted::Only(Level::Full) => &[Level::Full],
+            Wanted::Only(Level::Seccomp) => &[Level::Seccomp],
+            Wanted::Only(Level::Nsjail) => &[Level::Nsjail],
+        };
+        let mut attempts = Vec::new();
+        for level in levels {
+            let attempt = self.attempt(*level).await;
+            let verified = attempt.result.is_ok();
+            attempts.push(attempt);
+            if verified {
+                break;
+            }
+        }
+        attempts
+    }
+
+    /// Tries one level, with the strongest ids that it can have.
+    pub async fn attempt(&self, level: Level) -> Attempt {
+        let none = Paths { chroot: false, landlock: false };
+        match level {
+            Level::Full => {
+                let mut result = Err(Unavailable::NoNsjail);
+                let candidates = if nix::unistd::geteuid().is_root() {
+                    &[HIGH_RANGE, LOW_RANGE, Ids::Shared][..]
+                } else {
+                    &[Ids::Shared]
+                };
+                for ids in candidates {
+                    result = self.verify(self.plan(level, *ids, none), None).await;
+                    // Other ids can only help where it was the ids that were refused.
+                    if !matches!(&result, Err(Unavailable::Step(JailError { step: Step::IdMap | Step::ZygoteIds | Step::Ids, .. }))) {
+                        break;
+                    }
+                }
+                Attempt { level, result, found: None }
+            }
+            Level::Seccomp => {
+                let probe = self.plan(level, HIGH_RANGE, none);
+                match Zygote::probe(self.launcher, self.reaper, &probe).await {
+                    Ok(found) => {
+                        // Packages elsewhere can't be seen after a chroot, and nothing can be mounted at this level.
+                        let chroot = found.chroot.is_none() && self.config.packages.is_none();
+                        let paths = Paths { chroot, landlock: found.landlock.is_none() };
+                        let ids = if found.ids.is_none() { HIGH_RANGE } else { Ids::Shared };
+                        let result = self.verify(self.plan(level, ids, paths), None).await;
+                        Attempt { level, result, found: Some(found) }
+                    }
+                    Err(error) => Attempt { level, result: Err(error.into()), found: None },
+                }
+            }
+            Level::Nsjail => {
+                let result = match Wrapper::find() {
+                    Some(wrapper) => self.verify(self.plan(level, Ids::Shared, none), Some(&wrapper)).await,
+                    None => Err(Unavailable::NoNsjail),
+                };
+                Attempt { level, result, found: None }
+            }
+        }
+    }
+
+    /// Jails a throw-away child under `plan` and lets it try to get out.
+    async fn verify(&self, plan: Plan, wrapper: Option<&Wrapper>) -> Result<Plan, Unavailable> {
+        let command = match wrapper {
+            Some(wrapper) => wrapper.command(&plan).map_err(|error| Unavailable::Zygote(ZygoteError::Start(error)))?,
+            None => command(&plan, &Role::Bare),
+        };
+        let mut zygote = Zygote::start(self.launcher, self.reaper, &plan, Role::Bare, command).await?;
+        let slot = self.slots.take();
+        let spawn = Spawn {
+            slot: slot.number(),
+            memory: self.config.limits.memory.0,
+            cpu_seconds: 2,
+            purpose: Purpose::Verify,
+        };
+        let newborn = zygote.spawn(spawn).await?;
+        let mut child = Child::new(newborn, slot, self.reaper.clone()).map_err(ZygoteError::Start)?;
+        let hello = tokio::time::timeout(VERIFY_TIME, child.hello()).await.unwrap_or(Err(StillBorn::Silent));
+        match hello {
+            Ok(Hello::Verified { failed: 0 }) => Ok(plan),
+            Ok(Hello::Verified { failed }) => Err(Unavailable::Leaky(failed_checks(failed))),
+            Err(StillBorn::Jail(step, errno)) => Err(match Step::from_index(step) {
+                Some(step) => Unavailable::Step(JailError { step, errno }),
+                None => Unavailable::Zygote(ZygoteError::Confused),
+            }),
+            Ok(_) | Err(StillBorn::Silent) => Err(Unavailable::Zygote(ZygoteError::Gone)),
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Keeps one zygote alive and its children ready.
+//!
+//! Runs in the supervisor. Two halves share a state: `take` hands a child to a request, the keeper, a task of its own,
+//! orders new ones, replaces a zygote that is gone and renews one that is old. A child in the pool is jailed, has seen
+//! nothing of any request, and is handed out once.
+
+use super::child::{Child, StillBorn};
+use super::reaper::Reaper;
+use super::slots::Slots;
+use crate::jail::{ChildLimits, Plan, Step};
+use crate::job::Limits;
+use crate::outcome::Refusal;
+use crate::wire::Hello;
+use crate::zygote::handle::{Launcher, Zygote, ZygoteError, command};
+use crate::zygote::{Purpose, Role, Spawn, Warm};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, oneshot, watch};
+
+/// How long a cloned child may take to be jailed and ready: about a millisecond, tens under gVisor and load.
+const READY_TIME: Duration = Duration::from_secs(10);
+
+/// How long a request waits for a child before it is told to come again.
+const TAKE_TIME: Duration = Duration::from_secs(10);
+
+/// The pause after a failed start or child: doubled each time, from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a pool needs to make children.
+#[derive(Debug)]
+pub struct Kind {
+    /// As it stands in the log: `lean`, `loaded`.
+    pub name: &'static str,
+    /// The jail.
+    pub plan: Plan,
+    /// What the zygote preloads.
+    pub preload: Vec<String>,
+    /// How many children to keep ready.
+    pub ready: usize,
+    /// The limits that ready children are made with.
+    pub limits: Limits,
+    /// Children after which the zygote is replaced.
+    pub renew_forks: u64,
+    /// Age at which it is replaced.
+    pub renew_after: Duration,
+}
+
+/// A zygote and its ready children.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    warm: watch::Receiver<Option<Warm>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    kind: Kind,
+    launcher: Launcher,
+    reaper: Reaper,
+    slots: Slots,
+    state: Mutex<State>,
+    /// Rung when a child was taken or one is wanted.
+    bell: Notify,
+    warm: watch::Sender<Option<Warm>>,
+    failed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: VecDeque<(u64, Child)>,
+    /// Ordered and not yet ready.
+    coming: usize,
+    waiting: VecDeque<Waiter>,
+    /// Counts zygotes; children of an older one are let go when the newer one's are ready.
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// Limits that no ready child could be given, so that one must be made with them.
+    special: Option<Limits>,
+    child: oneshot::Sender<Result<Child, Refusal>>,
+}
+
+impl Pool {
+    /// Starts the keeper; the first zygote is started at once.
+    #[must_use]
+    pub fn start(kind: Kind, launcher: Launcher, reaper: Reaper, slots: Slots) -> Self {
+        let (sender, warm) = watch::channel(None);
+        let shared = Arc::new(Shared {
+            kind,
+            launcher,
+            reaper,
+            slots,
+            state: Mutex::default(),
+            bell: Notify::new(),
+            warm: sender,
+            failed: AtomicBool::new(false),
+        });
+        tokio::spawn(keep(Arc::clone(&shared)));
+        Self { shared, warm }
+    }
+
+    /// What the zygote said of itself; `None` while there is none.
+    #[must_use]
+    pub fn warm(&self) -> Option<Warm> {
+        self.warm.borrow().clone()
+    }
+
+    /// Whether there is a zygote.
+    #[must_use]
+    pub fn is_warm(&self) -> bool {
+        self.warm.borrow().is_some()
+    }
+
+    /// Whether the last attempt to start a zygote failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there is a zygote.
+    pub async fn wait_warm(&self) {
+        let _ = self.warm.clone().wait_for(Option::is_some).await;
+    }
+
+    /// A ready child, or the next one to be.
+    ///
+    /// # Errors
+    /// [`Refusal::NoZygote`] when none came in time, [`Refusal::Jail`] when its jail failed.
+    pub async fn take(&self) -> Result<Child, Refusal> {
+        let waiting = {
+            let mut state = self.shared.lock();
+            match state.ready.pop_front() {
+                Some((_, child)) => {
+                    // Refilled in batches: the keeper is woken when half are gone.
+                    if state.ready.len() + state.coming <= self.shared.kind.ready / 2 {
+                        self.shared.bell.notify_one();
+                    }
+                    return Ok(child);
+                }
+                None => Shared::wait_in_line(&mut state, None),
+            }
+        };
+        self.await_child(waiting).await
+    }
+
+    /// A child made with these limits.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub async fn take_special(&self, limits: Limits) -> Result<Child, Refusal> {
+        let waiting = Shared::wait_in_line(&mut self.shared.lock(), Some(limits));
+        self.await_child(waiting).await
+    }
+
+    async fn await_child(&self, waiting: oneshot::Receiver<Result<Child, Refusal>>) -> Result<Child, Refusal> {
+        self.shared.bell.notify_one();
+        match tokio::time::timeout(TAKE_TIME, waiting).await {
+            Ok(Ok(result)) => result,
+            _ => Err(Refusal::NoZygote),
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; if something ever did, the state would still be whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_in_line(state: &mut State, special: Option<Limits>) -> oneshot::Receiver<Result<Child, Refusal>> {
+        let (child, waiting) = oneshot::channel();
+        state.waiting.push_back(Waiter { special, child });
+        waiting
+    }
+
+    /// What to make next: for a waiter with special limits, for other waiters, or for the shelf.
+    fn next_order(&self) -> Option<(Limits, Option<Waiter>)> {
+        let mut state = self.lock();
+        state.waiting.retain(|waiter| !waiter.child.is_closed());
+        if let Some(place) = state.waiting.iter().position(|waiter| waiter.special.is_some()) {
+            let waiter = state.waiting.remove(place)?;
+            return Some((waiter.special?, Some(waiter)));
+        }
+        let wanted = state.waiting.len() + self.kind.ready;
+        if state.ready.len() + state.coming < wanted {
+            state.coming += 1;
+            return Some((self.kind.limits, None));
+        }
+        None
+    }
+
+    /// Hands a child that just became ready to who waits, or puts it on the shelf.
+    fn deliver(&self, mut child: Child, generation: u64) {
+        let mut state = self.lock();
+        state.coming -= 1;
+        while let Some(waiter) = state.waiting.iter().position(|waiter| waiter.special.is_none()) {
+            let Some(waiter) = state.waiting.remove(waiter) else { break };
+            match waiter.child.send(Ok(child)) {
+                Ok(()) => return,
+                Err(Ok(returned)) => child = returned,
+                Err(Err(_)) => return,
+            }
+        }
+        // The first child of a new zygote sends the old one's home.
+        state.ready.retain(|(born, _)| *born >= generation);
+        state.ready.push_back((generation, child));
+    }
+
+    /// Tells who waits that a child could not be made. One failure is one answer: the next child may do.
+    fn disappoint(&self, refusal: Refusal) {
+        let mut state = self.lock();
+        state.coming = state.coming.saturating_sub(1);
+        if let Some(waiter) = state.waiting.pop_front() {
+            let _ = waiter.child.send(Err(refusal));
+        }
+    }
+
+    async fn start_zygote(&self) -> Result<Zygote, ZygoteError> {
+        let role = Role::Warm { preload: self.kind.preload.clone() };
+        let command = command(&self.kind.plan, &role);
+        let began = Instant::now();
+        let zygote = Zygote::start(&self.launcher, &self.reaper, &self.kind.plan, role, command).await?;
+        let warm = zygote.warm();
+        for (module, why) in &warm.missing {
+            tracing::warn!(zygote = self.kind.name, module, why, "a module could not be preloaded");
+        }
+        tracing::info!(zygote = self.kind.name, ms = began.elapsed().as_millis(), python = warm.python, "warm");
+        self.warm.send_replace(Some(warm.clone()));
+        self.failed.store(false, Ordering::Relaxed);
+        Ok(zygote)
+    }
+}
+
+/// A pause that grows with each failure in a row.
+struct Pause(Duration);
+
+impl Pause {
+    async fn take(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LAST_PAUSE);
+    }
+
+    fn reset(&mut self) {
+        self.0 = FIRST_PAUSE;
+    }
+}
+
+/// The keeper: a zygote, and after it the next one, as long as the service lives.
+async fn keep(shared: Arc<Shared>) {
+    let mut pause = Pause(FIRST_PAUSE);
+    loop {
+        let zygote = match shared.start_zygote().await {
+            Ok(zygote) => zygote,
+            Err(error) => {
+                shared.failed.store(true, Ordering::Relaxed);
+                tracing::error!(zygote = shared.kind.name, %error, "no zygote; trying again");
+                shared.disappoint(refusal(&error));
+                pause.take().await;
+                continue;
+            }
+        };
+        let error = serve_children(&shared, zygote, &mut pause).await;
+        shared.warm.send_replace(None);
+        tracing::error!(zygote = shared.kind.name, %error, "the zygote is lost; replacing it");
+        pause.take().await;
+    }
+}
+
+fn refusal(error: &ZygoteError) -> Refusal {
+    match error {
+        ZygoteError::Jail(error) => Refusal::Jail { step: error.step.as_str(), errno: error.errno },
+        _ => Refusal::NoZygote,
+    }
+}
+
+/// Makes children until the zygote is lost, replacing it without a gap when it is old.
+async fn serve_children(shared: &Arc<Shared>, mut zygote: Zygote, pause: &mut Pause) -> ZygoteError {
+    let mut born = Instant::now();
+    let mut forks = 0;
+    let mut generation = next_generation(shared);
+    loop {
+        if forks >= shared.kind.renew_forks || born.elapsed() >= shared.kind.renew_after {
+            match shared.start_zygote().await {
+                Ok(fresh) => {
+                    zygote = fresh;
+                    generation = next_generation(shared);
+                    (born, forks) = (Instant::now(), 0);
+                }
+                Err(error) => return error,
+            }
+        }
+        let Some((limits, waiter)) = shared.next_order() else {
+            let renewal = shared.kind.renew_after.saturating_sub(born.elapsed());
+            tokio::select! {
+                () = shared.bell.notified() => {}
+                () = zygote.gone() => return ZygoteError::Gone,
+                () = tokio::time::sleep(renewal) => {}
+            }
+            continue;
+        };
+        forks += 1;
+        match make_child(shared, &mut zygote, limits).await {
+            Ok(child) => {
+                pause.reset();
+                tokio::spawn(raise(Arc::clone(shared), child, generation, waiter));
+            }
+            Err(error) => {
+                give_bad_news(shared, waiter, refusal(&error));
+                let ZygoteError::Jail(failed) = error else { return error };
+                tracing::error!(zygote = shared.kind.name, step = %failed.step, errno = failed.errno, "a child could not be made");
+                pause.take().await;
+            }
+        }
+    }
+}
+
+fn next_generation(shared: &Shared) -> u64 {
+    let mut state = shared.lock();
+    state.generation += 1;
+    state.generation
+}
+
+async fn make_child(shared: &Shared, zygote: &mut Zygote, limits: Limits) -> Result<Child, ZygoteError> {
+    let slot = shared.slots.take();
+    let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
+    let spawn = Spawn { slot: slot.number(), memory: limits.memory.0, cpu_seconds, purpose: Purpose::Job };
+    let newborn = zygote.spawn(spawn).await?;
+    let mut child = Child::new(newborn, slot, shared.reaper.clone()).map_err(ZygoteError::Start)?;
+    child.memory = limits.memory.0;
+    child.cpu_seconds = cpu_seconds;
+    child.address_space = zygote.warm().address_space;
+    Ok(child)
+}
+
+fn give_bad_news(shared: &Shared, waiter: Option<Waiter>, refusal: Refusal) {
+    match waiter {
+        Some(waiter) => drop(waiter.child.send(Err(refusal))),
+        None => shared.disappoint(refusal),
+    }
+}
+
+/// Sees a child through its jail.
+async fn raise(shared: Arc<Shared>, mut child: Child, generation: u64, waiter: Option<Waiter>) {
+    let hello = tokio::time::timeout(READY_TIME, child.hello()).await.unwrap_or(Err(StillBorn::Silent));
+    match (hello, waiter) {
+        (Ok(Hello::Ready { .. }), None) => shared.deliver(child, generation),
+        (Ok(Hello::Ready { .. }), Some(waiter)) => drop(waiter.child.send(Ok(child))),
+        (hello, waiter) => {
+            let refusal = match hello {
+                Err(StillBorn::Jail(step, errno)) => {
+                    let step = Step::from_index(step).map_or("unknown", Step::as_str);
+                    tracing::error!(zygote = shared.kind.name, step, errno, "a child's jail failed");
+                    Refusal::Jail { step, errno }
+                }
+                _ => {
+                    tracing::error!(zygote = shared.kind.name, "a child ended before it was ready");
+                    Refusal::NoZygote
+                }
+            };
+            drop(child);
+            // Not at once again: a jail that fails for one will fail for the next.
+            tokio::time::sleep(FIRST_PAUSE).await;
+            give_bad_news(&shared, waiter, refusal);
+            shared.bell.notify_one();
+        }
+    }
+}

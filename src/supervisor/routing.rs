@@ -1,0 +1,40 @@
+//! Which zygote a script goes to: a cheap look at the names it mentions.
+//!
+//! Runs in the supervisor. A wrong guess costs time, never correctness: what was not preloaded is imported from files.
+
+use std::collections::BTreeSet;
+
+/// The importable modules that a script's text mentions as whole words, be it in an import or in a string.
+#[must_use]
+pub fn named(script: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
+    // A script that imports nothing, most short ones, needs no look at each word.
+    if !script.contains("import") {
+        return BTreeSet::new();
+    }
+    script
+        .split(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
+        .filter(|word| modules.contains(*word))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(script: &str, expected: &[&str]) {
+        let modules = ["numpy", "pandas"].map(str::to_owned).into();
+        let found: Vec<String> = named(script, &modules).into_iter().collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn modules_are_found_wherever_they_are_named() {
+        check("import numpy as np", &["numpy"]);
+        check("from pandas.core import x\nimport numpy", &["numpy", "pandas"]);
+        check("m = __import__('numpy')", &["numpy"]);
+        check("import numpyx", &[]);
+        check("def main():\n    return 'numpy'", &[]);
+    }
+}

@@ -1,0 +1,179 @@
+//! What a run came to, decided from what the supervisor knows: how it stopped the child, or how the child ended.
+//!
+//! Runs in the supervisor. The child's word counts for the value or the exception, and for nothing else.
+
+use crate::job::Limits;
+use crate::outcome::{Code, Failure, Outcome};
+use crate::sys::{Ended, How};
+use crate::value::Value;
+use crate::wire::{Phase, Reply};
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+/// How a run stopped.
+#[derive(Debug)]
+pub enum Stop {
+    /// A whole reply came.
+    Reply(Reply),
+    /// Something came that is no reply.
+    Forged,
+    /// The channel was closed while the child lived on.
+    Silent,
+    /// The child ended without a reply.
+    Ended(Ended),
+    /// The wall clock ran out; killed.
+    WallClock,
+    /// The processor time ran out; killed.
+    Cpu,
+    /// The outputs passed what is even discarded; killed.
+    Flood,
+}
+
+/// Whether a child was killed by somebody who is neither the supervisor nor its own CPU limit: the kernel short of memory, or a
+/// person. Its script can't have done that and may run once more.
+#[must_use]
+pub fn was_killed_from_outside(stop: &Stop, cpu_seconds: u64, cpu: Duration) -> bool {
+    const KILL: i32 = Signal::SIGKILL as i32;
+    matches!(stop, Stop::Ended(Ended { how: How::Signalled(KILL), .. })) && cpu.as_secs() + 1 < cpu_seconds
+}
+
+fn failed(code: Code, message: impl Into<String>) -> Outcome {
+    Outcome::Failed(Failure { code, message: message.into(), exception: None })
+}
+
+/// The outcome of a run under `limits` that stopped like this. `cpu_seconds` is the `RLIMIT_CPU` it ran under, `cpu` what it used.
+#[must_use]
+pub fn decide(stop: Stop, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> Outcome {
+    match stop {
+        Stop::Reply(reply) => from_reply(reply),
+        Stop::Forged => failed(
+            Code::ResultNotSerializable,
+            "the script wrote to its result channel itself, so there is no result; return a value from main() instead",
+        ),
+        Stop::Silent => failed(
+            Code::ResultNotSerializable,
+            "the script closed its result channel, so there is no result; return a value from main() instead",
+        ),
+        Stop::WallClock => failed(
+            Code::Timeout,
+            format!("the script ran longer than {} ms and was stopped", limits.wall.as_millis()),
+        ),
+        Stop::Cpu => over_cpu(limits),
+        Stop::Flood => failed(
+            Code::OutputLimit,
+            format!("the script wrote more than {} of output and was stopped", crate::job::ByteSize(super::drive::FLOOD)),
+        ),
+        Stop::Ended(ended) => from_end(ended.how, limits, cpu_seconds, cpu),
+    }
+}
+
+fn over_cpu(limits: &Limits) -> Outcome {
+    failed(
+        Code::CpuLimit,
+        format!("the script used more than {} ms of processor time and was stopped", limits.cpu.as_millis()),
+    )
+}
+
+fn over_memory(limits: &Limits) -> Outcome {
+    failed(Code::MemoryLimit, format!("the script needed more memory than its limit of {}", limits.memory))
+}
+
+fn from_reply(reply: Reply) -> Outcome {
+    match reply {
+        Reply::Value(tokens) => match Value::try_from(tokens) {
+            Ok(value) => Outcome::Returned(value),
+            Err(malformed) => failed(Code::ResultNotSerializable, format!("the result is malformed: {malformed}")),
+        },
+        Reply::TooLarge => failed(Code::ResultTooLarge, "the result is larger than allowed; return less"),
+        Reply::NotSerializable { path, problem } => {
+            failed(Code::ResultNotSerializable, format!("{path} is {problem}"))
+        }
+        Reply::Raised { phase, out_of_memory, exception } => {
+            let code = match phase {
+                Phase::NoMain => Code::NoMain,
+                Phase::Compile if !out_of_memory => Code::SyntaxError,
+                Phase::Exit => Code::Exited,
+                Phase::Compile | Phase::Run if out_of_memory => Code::MemoryLimit,
+                Phase::Compile | Phase::Run => Code::Exception,
+            };
+            let message = match (phase, exception.message.is_empty()) {
+                (Phase::NoMain | Phase::Exit, _) => exception.message.clone(),
+                (_, true) => exception.kind.clone(),
+                (_, false) => format!("{}: {}", exception.kind, exception.message),
+            };
+            let exception = (phase != Phase::NoMain).then_some(exception);
+            Outcome::Failed(Failure { code, message, exception })
+        }
+    }
+}
+
+fn from_end(how: How, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> Outcome {
+    let number = match how {
+        How::Exited(status) => {
+            let message = format!("the script ended its process with status {status} before main() returned");
+            return failed(Code::Exited, message);
+        }
+        How::Signalled(number) => number,
+    };
+    match Signal::try_from(number) {
+        Ok(Signal::SIGSYS) => {
+            failed(Code::Blocked, "the script made a system call that is never allowed and was stopped")
+        }
+        Ok(Signal::SIGXCPU) => over_cpu(limits),
+        // The kernel's hard limit counts whole seconds of all threads.
+        Ok(Signal::SIGKILL) if cpu.as_secs() + 1 >= cpu_seconds => over_cpu(limits),
+        // Nobody but the kernel, short of memory, kills a child that the supervisor did not.
+        Ok(Signal::SIGKILL) => over_memory(limits),
+        Ok(signal @ (Signal::SIGSEGV | Signal::SIGBUS)) => failed(
+            Code::Crashed,
+            format!("the interpreter crashed ({signal}): too deep a recursion in C code, or a bad memory access"),
+        ),
+        Ok(signal) => failed(Code::Crashed, format!("the interpreter crashed ({signal})")),
+        Err(_) => failed(Code::Crashed, format!("the interpreter crashed (signal {number})")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::ByteSize;
+    use crate::value::Token;
+
+    fn limits() -> Limits {
+        Limits {
+            wall: Duration::from_secs(5),
+            cpu: Duration::from_secs(5),
+            memory: ByteSize::mebibytes(256),
+            output: ByteSize(65536),
+        }
+    }
+
+    fn ended(how: How) -> Stop {
+        Stop::Ended(Ended { how, cpu: Duration::ZERO, peak_memory: 0, minor_faults: 0 })
+    }
+
+    #[track_caller]
+    fn check(stop: Stop, cpu: Duration, expected: Code) {
+        match decide(stop, &limits(), 6, cpu) {
+            Outcome::Failed(failure) => assert_eq!(failure.code, expected),
+            Outcome::Returned(value) => panic!("returned {value:?}"),
+        }
+    }
+
+    #[test]
+    fn signals_are_told_apart_by_what_is_known() {
+        let none = Duration::ZERO;
+        check(ended(How::Signalled(31)), none, Code::Blocked);
+        check(ended(How::Signalled(9)), none, Code::MemoryLimit);
+        check(ended(How::Signalled(9)), Duration::from_secs(6), Code::CpuLimit);
+        check(ended(How::Signalled(11)), none, Code::Crashed);
+        check(ended(How::Exited(0)), none, Code::Exited);
+        check(Stop::WallClock, none, Code::Timeout);
+        check(Stop::Silent, none, Code::ResultNotSerializable);
+    }
+
+    #[test]
+    fn a_malformed_value_is_no_result() {
+        check(Stop::Reply(Reply::Value(vec![Token::List(3)])), Duration::ZERO, Code::ResultNotSerializable);
+    }
+}

@@ -1,0 +1,366 @@
+//! The fence around unsafe system calls: each function here is one call that no crate offers safely.
+//!
+//! Used in every process. It decides nothing: policy lives in `jail`, `zygote`, `child` and `supervisor`.
+#![expect(unsafe_code, reason = "this is the one place for raw system calls")]
+
+use libc::{c_int, c_long, c_ulong};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A `sock_filter` as the kernel takes it.
+pub type Instruction = libc::sock_filter;
+
+fn check(result: c_long) -> Result<c_long, Errno> {
+    if result == -1 { Err(Errno::last()) } else { Ok(result) }
+}
+
+/// Clones the calling process like `fork`, with `flags` on top; `None` in the child.
+///
+/// glibc's `fork` can't take flags. Going round it leaves glibc's record of the thread's id stale, which `raise`,
+/// `abort` and recursive mutexes rely on; `thread_id` says where the kernel shall write the new id, as
+/// `fork` does.
+///
+/// # Errors
+/// What `clone(2)` gives: EPERM, EINVAL, ENOSPC, EAGAIN, ENOMEM …
+pub fn clone_process(flags: c_int, thread_id: ThreadIdAddress) -> Result<Option<Pid>, Errno> {
+    let flags = flags | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
+    let flags = c_ulong::from(flags.cast_unsigned());
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: without CLONE_VM the child gets its own copy of memory, so a null stack (keep the current one) is
+    // sound; the address was verified to be this thread's id. The caller upholds that the process has one thread.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, thread_id.0, 0usize) };
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above; aarch64 takes the tls argument before the child's thread id.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, thread_id.0) };
+    match check(pid)? {
+        0 => Ok(None),
+        pid => Ok(Some(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
+    }
+}
+
+/// Tries to make a process the plain way; `None` in the child. For checks from inside the jail only.
+///
+/// # Errors
+/// What `clone(2)` gives; `EPERM` from the filter.
+pub fn try_fork() -> Result<Option<Pid>, Errno> {
+    let flags = c_ulong::from(libc::SIGCHLD.cast_unsigned());
+    // SAFETY: as in `clone_process`; the child, should there be one, does nothing but `exit_now`.
+    match check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize) })? {
+        0 => Ok(None),
+        pid => Ok(Some(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
+    }
+}
+
+/// Where glibc keeps the id of the calling (main) thread.
+#[derive(Debug, Clone, Copy)]
+pub struct ThreadIdAddress(usize);
+
+/// Finds glibc's record of the calling thread's id.
+///
+/// `PR_GET_TID_ADDRESS` tells where the kernel clears the id when the thread ends, which is that record; where the
+/// kernel lacks it (`CONFIG_CHECKPOINT_RESTORE` off, gVisor), the thread's control block is searched for the id.
+///
+/// # Errors
+/// `ENOENT` when neither finds exactly one such place.
+pub fn thread_id_address() -> Result<ThreadIdAddress, Errno> {
+    const PR_GET_TID_ADDRESS: c_int = 40;
+    /// Larger than glibc's `struct pthread` up to `tid` on x86-64 (0x2d0) and aarch64, smaller than the mapping
+    /// around it.
+    const SEARCHED_BYTES: usize = 0x400;
+    let id = nix::unistd::gettid().as_raw();
+    let mut address = 0usize;
+    // SAFETY: the kernel writes one pointer to `address`.
+    let told = unsafe { libc::prctl(PR_GET_TID_ADDRESS, &raw mut address, 0, 0, 0) };
+    if told == 0 && address != 0 {
+        // SAFETY: the kernel was given this address by glibc as an int to clear, so it is readable.
+        let stored = unsafe { *(address as *const c_int) };
+        if stored == id {
+            return Ok(ThreadIdAddress(address));
+        }
+    }
+    // SAFETY: it takes no arguments.
+    let block = unsafe { libc::pthread_self() } as usize;
+    let mut found = None;
+    for offset in (0..SEARCHED_BYTES).step_by(size_of::<c_int>()) {
+        let candidate = block + offset;
+        // SAFETY: on x86-64 and aarch64 glibc's `pthread_self` points to the control block, which is longer than
+        // the range searched; every aligned int in it can be read.
+        if unsafe { *(candidate as *const c_int) } == id {
+            if found.is_some() {
+                return Err(Errno::ENOENT);
+            }
+            found = Some(candidate);
+        }
+    }
+    found.map(ThreadIdAddress).ok_or(Errno::ENOENT)
+}
+
+/// Closes every descriptor from `first` on.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9.
+pub fn close_from(first: RawFd) -> Result<(), Errno> {
+    // SAFETY: only callers that own no descriptor above `first` call this (the zygote at start, the child).
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) }).map(drop)
+}
+
+/// Takes over a descriptor that the process was started with.
+///
+/// # Errors
+/// `EBADF` when it is not open.
+pub fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: F_GETFD reads a flag of a descriptor number; any number may be given.
+    check(unsafe { libc::fcntl(fd, libc::F_GETFD) }.into())?;
+    // SAFETY: it is open, and by the convention of `mayfly zygote` and `mayfly child` nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes `fd` also reachable as descriptor number `number`, replacing what was there.
+///
+/// # Errors
+/// `EBADF`, `EINTR`.
+pub fn duplicate_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
+    // SAFETY: the child calls this for 0 to 3 only, which nothing in it owns as an `OwnedFd` that will be closed.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into()).map(drop)
+}
+
+/// Installs one filter program; it can't be taken back.
+///
+/// # Errors
+/// `EACCES` without `no_new_privs`, `EINVAL` for a malformed program or a kernel without seccomp.
+pub fn install_filter(program: &[Instruction]) -> Result<(), Errno> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the kernel reads `len` instructions from `filter` and copies them.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
+        .map(drop)
+}
+
+/// Puts a Landlock ruleset in force for the calling thread, for good.
+///
+/// # Errors
+/// `EPERM` without `no_new_privs`, `E2BIG` for a seventeenth ruleset.
+pub fn restrict_by_landlock(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: it takes a descriptor number and a flags word.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) }).map(drop)
+}
+
+/// Empties the calling thread's effective, permitted and inheritable capability sets.
+///
+/// # Errors
+/// None is known for emptying.
+pub fn drop_capabilities() -> Result<(), Errno> {
+    const VERSION_3: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: c_int,
+    }
+    let header = Header { version: VERSION_3, pid: 0 };
+    let nothing = [0u32; 6];
+    // SAFETY: version 3 reads two blocks of three 32-bit words, as given.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, nothing.as_ptr()) }).map(drop)
+}
+
+/// The calling thread's effective capabilities, as a bit set.
+///
+/// # Errors
+/// None is known.
+pub fn effective_capabilities() -> Result<u64, Errno> {
+    let header: [u32; 2] = [0x2008_0522, 0];
+    let mut sets = [0u32; 6];
+    // SAFETY: version 3 writes two blocks of three 32-bit words.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) })?;
+    Ok(u64::from(sets[0]) | u64::from(sets[3]) << 32)
+}
+
+/// Drops one capability from the bounding set; `false` when the kernel knows no capability of this number.
+///
+/// # Errors
+/// `EPERM` without `CAP_SETPCAP`.
+pub fn drop_bounding(capability: u32) -> Result<bool, Errno> {
+    // SAFETY: PR_CAPBSET_DROP takes one integer.
+    match check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, c_ulong::from(capability), 0, 0, 0) }.into()) {
+        Ok(_) => Ok(true),
+        Err(Errno::EINVAL) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether a capability is in the bounding set; `None` when the kernel knows no capability of this number.
+#[must_use]
+pub fn in_bounding_set(capability: u32) -> Option<bool> {
+    // SAFETY: PR_CAPBSET_READ takes one integer.
+    match unsafe { libc::prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability), 0, 0, 0) } {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+/// Sets a limit of another process, soft and hard alike.
+///
+/// # Errors
+/// `EPERM` when the kernel does not let this process, `ESRCH` when the process is gone.
+pub fn set_limit_of(pid: Pid, resource: nix::sys::resource::Resource, value: u64) -> Result<(), Errno> {
+    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+    // SAFETY: the kernel reads one rlimit and writes none.
+    check(unsafe { libc::prlimit(pid.as_raw(), resource as libc::__rlimit_resource_t, &raw const limit, std::ptr::null_mut()) }.into())
+        .map(drop)
+}
+
+/// How a process ended, and what it used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Exit status or signal.
+    pub how: How,
+    /// Processor time, user and system.
+    pub cpu: Duration,
+    /// Most memory resident at once, in bytes.
+    pub peak_memory: u64,
+    /// Page faults served without reading from a disk.
+    pub minor_faults: u64,
+}
+
+/// The two ways a process can end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// `_exit` with this status.
+    Exited(i32),
+    /// Killed by this signal number.
+    Signalled(i32),
+}
+
+/// Waits for a child to end and reaps it.
+///
+/// # Errors
+/// `ECHILD` when it is no child of this process, or already reaped.
+pub fn reap(pid: Pid) -> Result<Ended, Errno> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: the kernel writes one int and one rusage.
+        match check(unsafe { libc::wait4(pid.as_raw(), &raw mut status, 0, usage.as_mut_ptr()) }.into()) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    // SAFETY: zeroed at first, which is a valid rusage, and written by a successful wait4.
+    let usage = unsafe { usage.assume_init() };
+    let how = if libc::WIFSIGNALED(status) {
+        How::Signalled(libc::WTERMSIG(status))
+    } else {
+        How::Exited(libc::WEXITSTATUS(status))
+    };
+    Ok(Ended {
+        how,
+        cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
+        peak_memory: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        minor_faults: u64::try_from(usage.ru_minflt).unwrap_or(0),
+    })
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    Duration::from_micros(u64::try_from(time.tv_sec * 1_000_000 + time.tv_usec).unwrap_or(0))
+}
+
+/// Processor time that a process has used so far, all threads together; `None` when it can't be told.
+#[must_use]
+pub fn cpu_time_of(pid: Pid) -> Option<Duration> {
+    let mut clock = 0;
+    // SAFETY: glibc writes one clock id.
+    if unsafe { libc::clock_getcpuclockid(pid.as_raw(), &raw mut clock) } != 0 {
+        return None;
+    }
+    clock_reading(clock)
+}
+
+/// Processor time that this process has used so far.
+#[must_use]
+pub fn own_cpu_time() -> Duration {
+    clock_reading(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
+}
+
+fn clock_reading(clock: libc::clockid_t) -> Option<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return None;
+    }
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
+/// Puts every signal back to its default action, `SIGPIPE` to ignored (as `CPython` has it), and unblocks all.
+///
+/// # Errors
+/// None is known for signals that can be caught.
+pub fn reset_signals() -> Result<(), Errno> {
+    for signal in Signal::iterator() {
+        if matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
+            continue;
+        }
+        let action = if signal == Signal::SIGPIPE { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: no handler of ours is installed, only the two constant dispositions.
+        if unsafe { libc::signal(signal as c_int, action) } == libc::SIG_ERR {
+            return Err(Errno::last());
+        }
+    }
+    nix::sys::signal::SigSet::empty().thread_set_mask()
+}
+
+/// Starts `command` with `control` as its descriptor 3, to be killed when the calling thread ends.
+///
+/// # Errors
+/// What `fork` and `execve` give.
+pub fn spawn_with_control(command: &mut Command, control: OwnedFd) -> std::io::Result<Pid> {
+    let number = control.as_raw_fd();
+    // SAFETY: between fork and exec only dup2, fcntl and prctl run, which are async-signal-safe and allocate nothing.
+    unsafe {
+        command.pre_exec(move || {
+            if number == 3 {
+                check(libc::fcntl(3, libc::F_SETFD, 0).into())?;
+            } else {
+                check(libc::dup2(number, 3).into())?;
+            }
+            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0).into())?;
+            Ok(())
+        });
+    }
+    let child = command.spawn()?;
+    drop(control);
+    Ok(Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?))
+}
+
+/// Ends the process at once, with no clean-up of any kind.
+pub fn exit_now(status: c_int) -> ! {
+    // SAFETY: it does not return and runs no handler.
+    unsafe { libc::_exit(status) }
+}
+
+/// Lets the event loop watch a descriptor.
+///
+/// # Errors
+/// When the event loop takes no more.
+pub fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>, (OwnedFd, std::io::Error)> {
+    // SAFETY: an `OwnedFd` is the same open descriptor until it is dropped, and nothing takes it out of the `AsyncFd` while
+    // that watches it.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|error| error.into_parts())
+}
+
+/// Takes over the descriptors that a message brought.
+#[must_use]
+pub fn adopt(numbers: &[RawFd]) -> Vec<OwnedFd> {
+    // SAFETY: each was just received by `recvmsg` with SCM_RIGHTS, so it is open and nothing else owns it.
+    numbers.iter().map(|number| unsafe { OwnedFd::from_raw_fd(*number) }).collect()
+}

@@ -1,0 +1,219 @@
+//! What crosses a descriptor between two of our processes: frames and their messages.
+//!
+//! Used in every process. A frame is a little-endian `u32` length and a bincode payload; the length is checked
+//! against a cap before anything is allocated, the payload is decoded under a limit, and all of it must be consumed.
+//! Messages are flat: no type here contains itself. What comes from a child is an attacker's input.
+
+use crate::outcome::Exception;
+use crate::value::Token;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The largest frame of any kind, in bytes, length prefix not counted. Messages between supervisor and zygote are far
+/// smaller; a job is bounded by the request body, a reply by the result limit.
+pub const MAX_FRAME: usize = 64 * 1024 * 1024;
+
+/// The length prefix, in bytes.
+pub const HEADER: usize = 4;
+
+/// Supervisor to child: the one job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobFrame {
+    /// Python source text.
+    pub script: String,
+    /// A list of arguments.
+    pub args: Vec<Token>,
+    /// A map of keyword arguments.
+    pub kwargs: Vec<Token>,
+    /// What `sys.stdin` yields.
+    pub stdin: String,
+    /// The most bytes the encoded result may take; the child stops encoding there.
+    pub result_bytes: u64,
+    /// Whether somebody will read stdout or stderr; if so they are flushed by line, so that output survives a kill.
+    pub captured: bool,
+}
+
+/// Child to supervisor, before the job: the jail is complete and no byte of a request was read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Hello {
+    /// The child waits for its job.
+    Ready {
+        /// Processor time used so far, in nanoseconds: not the script's.
+        cpu_ns: u64,
+    },
+    /// A step of the jail failed; the child is gone.
+    Failed {
+        /// Index of the step in `jail::Step::ALL`.
+        step: u16,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// The child was to verify the jail, and did.
+    Verified {
+        /// A bit for each check of `jail::verify` that failed.
+        failed: u32,
+    },
+}
+
+/// How far a script came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// The source does not compile.
+    Compile,
+    /// The module's body, or `main()`, raised.
+    Run,
+    /// There is no callable `main`.
+    NoMain,
+    /// `SystemExit` was raised.
+    Exit,
+}
+
+/// Child to supervisor: what `main()` came to. A claim about a value, nothing more: status, times and limits are the
+/// supervisor's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// `main()` returned this.
+    Value(Vec<Token>),
+    /// It failed in Python.
+    Raised {
+        /// Where.
+        phase: Phase,
+        /// Whether the exception is a `MemoryError`.
+        out_of_memory: bool,
+        /// What is shown to the client.
+        exception: Exception,
+    },
+    /// The result can't be written as JSON.
+    NotSerializable {
+        /// Where in the result, as `result.rows[3].ts`.
+        path: String,
+        /// What stands there and what to do about it, as `a generator; return list(...)`.
+        problem: String,
+    },
+    /// The result's encoding passes `result_bytes`.
+    TooLarge,
+}
+
+/// Why bytes are not the message that was due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WireError {
+    /// The length is over the cap, or zero.
+    Length(u32),
+    /// The payload is no such message.
+    Payload,
+    /// Bytes are left over after the message.
+    Trailing,
+    /// The message can't be encoded under the cap.
+    TooLarge,
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(length) => write!(f, "a frame of {length} bytes is not allowed"),
+            Self::Payload => f.write_str("the frame holds no such message"),
+            Self::Trailing => f.write_str("bytes are left over after the message"),
+            Self::TooLarge => f.write_str("the message is too large for a frame"),
+        }
+    }
+}
+
+impl std::error::Error for WireError {}
+
+/// Reads the length prefix.
+///
+/// # Errors
+/// [`WireError::Length`] when it is zero or over `cap`.
+pub fn payload_length(header: [u8; HEADER], cap: usize) -> Result<usize, WireError> {
+    let claimed = u32::from_le_bytes(header);
+    match usize::try_from(claimed) {
+        Ok(length) if length > 0 && length <= cap.min(MAX_FRAME) => Ok(length),
+        _ => Err(WireError::Length(claimed)),
+    }
+}
+
+/// Decodes one payload; every byte of it must belong to the message.
+///
+/// # Errors
+/// [`WireError::Payload`] or [`WireError::Trailing`].
+pub fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M, WireError> {
+    let config = bincode::config::standard().with_limit::<MAX_FRAME>();
+    let (message, used) =
+        bincode::serde::decode_from_slice(payload, config).map_err(|_| WireError::Payload)?;
+    if used == payload.len() { Ok(message) } else { Err(WireError::Trailing) }
+}
+
+/// Encodes a message with its length prefix.
+///
+/// # Errors
+/// [`WireError::TooLarge`] when the payload passes [`MAX_FRAME`].
+pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, WireError> {
+    let mut frame = vec![0; HEADER];
+    bincode::serde::encode_into_std_write(message, &mut frame, bincode::config::standard())
+        .map_err(|_| WireError::TooLarge)?;
+    let length = frame.len() - HEADER;
+    if length > MAX_FRAME {
+        return Err(WireError::TooLarge);
+    }
+    let prefix = u32::try_from(length).map_err(|_| WireError::TooLarge)?;
+    frame[..HEADER].copy_from_slice(&prefix.to_le_bytes());
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+    use proptest::prelude::*;
+
+    fn payload(frame: &[u8]) -> &[u8] {
+        let header = frame[..HEADER].try_into().expect("four bytes");
+        let length = payload_length(header, MAX_FRAME).expect("within the cap");
+        assert_eq!(length, frame.len() - HEADER);
+        &frame[HEADER..]
+    }
+
+    #[test]
+    fn a_message_survives_the_wire() {
+        let reply = Reply::Value(vec![Token::List(2), Token::Int(-5), Token::Str("é".into())]);
+        let frame = encode(&reply).expect("small");
+        assert_eq!(decode::<Reply>(payload(&frame)), Ok(reply));
+    }
+
+    #[test]
+    fn lengths_are_checked_before_anything_is_allocated() {
+        assert_eq!(payload_length([0; 4], 10), Err(WireError::Length(0)));
+        assert_eq!(payload_length([11, 0, 0, 0], 10), Err(WireError::Length(11)));
+        assert_eq!(payload_length([0xff; 4], usize::MAX), Err(WireError::Length(u32::MAX)));
+        assert_eq!(payload_length([10, 0, 0, 0], 10), Ok(10));
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused() {
+        let mut frame = encode(&Reply::TooLarge).expect("small");
+        frame.push(0);
+        assert_eq!(decode::<Reply>(&frame[HEADER..]), Err(WireError::Trailing));
+    }
+
+    #[test]
+    fn a_claimed_length_inside_the_payload_allocates_nothing() {
+        // Reply::Value with a list of 2^60 tokens, then nothing.
+        let hostile = [0, 253, 0, 0, 0, 0, 0, 0, 0, 16];
+        assert_eq!(decode::<Reply>(&hostile), Err(WireError::Payload));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            if let Ok(Reply::Value(tokens)) = decode::<Reply>(&bytes)
+                && let Ok(value) = Value::try_from(tokens)
+            {
+                let mut out = Vec::new();
+                let _ = value.write_json(&mut out, 1 << 16);
+            }
+            let _ = decode::<Hello>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The supervisor's side of a zygote: start it, order children, notice that it is gone.
+//!
+//! Runs in the supervisor. A zygote runs no request's code, but it is still only believed in what it can't lie about: a
+//! child it claims to have made is waited for by its pid, and an answer that is late or odd ends the zygote.
+
+use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
+use crate::config::Level;
+use crate::jail::{Ids, JailError, Plan, Step};
+use crate::supervisor::reaper::Reaper;
+use crate::sys;
+use crate::wire;
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, send, socketpair,
+};
+use nix::unistd::Pid;
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// How long a zygote may take to warm up: importing pandas from a cold disk takes seconds.
+const START_TIME: Duration = Duration::from_secs(60);
+
+/// How long a zygote may take for one child before it counts as wedged. It takes well under a millisecond, 6 ms under gVisor.
+const SPAWN_TIME: Duration = Duration::from_secs(3);
+
+/// Why there is no zygote, or no child.
+#[derive(Debug)]
+pub enum ZygoteError {
+    /// The process could not be started. Try again after a while.
+    Start(io::Error),
+    /// A step of the jail failed. After a start: give up or try again later; after a spawn: the zygote is still good.
+    Jail(JailError),
+    /// The id map could not be written.
+    IdMap(io::Error),
+    /// The zygote ended. Replace it.
+    Gone,
+    /// It did not answer in time. Replace it.
+    Wedged,
+    /// It answered with something else. Replace it.
+    Confused,
+}
+
+impl fmt::Display for ZygoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(error) => write!(f, "the zygote's process can't be started: {error}"),
+            Self::Jail(error) => error.fmt(f),
+            Self::IdMap(error) => write!(f, "the id map of the zygote's user namespace can't be written: {error}"),
+            Self::Gone => f.write_str("the zygote ended"),
+            Self::Wedged => f.write_str("the zygote did not answer in time"),
+            Self::Confused => f.write_str("the zygote answered out of turn"),
+        }
+    }
+}
+
+impl std::error::Error for ZygoteError {}
+
+/// Starts processes from one thread that lives as long as the supervisor: the kernel kills a zygote and its
+/// children when the *thread* that is their parent ends (`PR_SET_PDEATHSIG(2const)`).
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    orders: std::sync::mpsc::Sender<Launch>,
+}
+
+struct Launch {
+    command: Command,
+    control: OwnedFd,
+    started: tokio::sync::oneshot::Sender<io::Result<Pid>>,
+}
+
+impl Launcher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When no thread can be made.
+    pub fn start() -> io::Result<Self> {
+        let (orders, incoming) = std::sync::mpsc::channel::<Launch>();
+        std::thread::Builder::new().name("launcher".to_owned()).spawn(move || {
+            for Launch { mut command, control, started } in incoming {
+                // Nobody waits any more: the process sees its control socket closed and ends.
+                let _ = started.send(sys::spawn_with_control(&mut command, control));
+            }
+            // All senders are gone: the supervisor is ending, and so may what it started.
+        })?;
+        Ok(Self { orders })
+    }
+
+    async fn launch(&self, command: Command, control: OwnedFd) -> io::Result<Pid> {
+        let (started, answer) = tokio::sync::oneshot::channel();
+        let gone = || io::Error::other("the launcher thread ended");
+        self.orders.send(Launch { command, control, started }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// What a zygote process needs besides its plan: environment variables that libraries read when they are loaded. One thread
+/// each, or a fork would lose the others; one malloc arena, or each thread would reserve 64 MiB of the child's
+/// address space.
+pub const ENVIRONMENT: [(&str, &str); 12] = [
+    ("HOME", "/tmp"),
+    ("LANG", "C.UTF-8"),
+    ("LC_ALL", "C.UTF-8"),
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MKL_NUM_THREADS", "1"),
+    ("NUMEXPR_NUM_THREADS", "1"),
+    ("OMP_NUM_THREADS", "1"),
+    ("OPENBLAS_NUM_THREADS", "1"),
+    ("PATH", "/usr/bin"),
+    ("TMPDIR", "/tmp"),
+    ("TZ", "UTC"),
+    ("USER", "mayfly"),
+];
+
+/// The command of a zygote process, `mayfly zygote` or `mayfly child`, with a clean environment.
+#[must_use]
+pub fn command(plan: &Plan, role: &Role) -> Command {
+    let name = if matches!(role, Role::Cold { .. }) { "child" } else { "zygote" };
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(name).env_clear().envs(ENVIRONMENT).stdin(Stdio::null()).stdout(Stdio::null());
+    if plan.level == Level::Seccomp && !plan.paths.chroot {
+        // Without a root of its own, libraries that packages need are found by this alone.
+        command.env("LD_LIBRARY_PATH", library_path(&plan.root));
+    }
+    command
+}
+
+fn library_path(root: &Path) -> String {
+    let multiarch = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    root.join(multiarch).display().to_string()
+}
+
+/// A child just cloned: not yet jailed, not yet trusted with a job.
+#[derive(Debug)]
+pub struct Newborn {
+    /// To kill and to reap.
+    pub pid: Pid,
+    /// Job and reply.
+    pub channel: OwnedFd,
+    /// Read end of its stdout.
+    pub stdout: OwnedFd,
+    /// Read end of its stderr.
+    pub stderr: OwnedFd,
+}
+
+/// A running zygote. Dropping it kills and reaps the process; its children live on.
+#[derive(Debug)]
+pub struct Zygote {
+    /// `None` once the process has become a child itself, under nsjail.
+    process: Option<Pid>,
+    control: AsyncFd<OwnedFd>,
+    reaper: Reaper,
+    warm: Warm,
+    level: Level,
+}
+
+impl Drop for Zygote {
+    fn drop(&mut self) {
+        if let Some(pid) = self.process {
+            let _ = kill(pid, Signal::SIGKILL);
+            self.reaper.bury(pid);
+        }
+    }
+}
+
+impl Zygote {
+    /// Starts a process and waits until it is warm.
+    ///
+    /// # Errors
+    /// See [`ZygoteError`].
+    pub async fn start(launcher: &Launcher, reaper: &Reaper, plan: &Plan, role: Role, command: Command) -> Result<Self, ZygoteError> {
+        let mut zygote = Self::launch(launcher, reaper, plan.level, command).await?;
+        let warm_up = async {
+            zygote.say(&Order::Setup { plan: plan.clone(), role }).await?;
+            loop {
+                match zygote.hear().await?.0 {
+                    Word::MapIds => {
+                        let pid = zygote.process.ok_or(ZygoteError::Gone)?;
+                        write_id_map(pid, plan.ids).map_err(ZygoteError::IdMap)?;
+                        zygote.say(&Order::IdsMapped).await?;
+                    }
+                    Word::Warm(warm) => return Ok(warm),
+                    Word::Failed { step, errno } => return Err(failed(step, errno)),
+                    _ => return Err(ZygoteError::Confused),
+                }
+            }
+        };
+        let warm = tokio::time::timeout(START_TIME, warm_up).await.map_err(|_| ZygoteError::Wedged)??;
+        zygote.warm = warm;
+        Ok(zygote)
+    }
+
+    /// Starts a process that tries the layers of level `seccomp` one by one, and ends.
+    ///
+    /// # Errors
+    /// See [`ZygoteError`].
+    pub async fn probe(launcher: &Launcher, reaper: &Reaper, plan: &Plan) -> Result<Found, ZygoteError> {
+        let command = command(plan, &Role::Probe);
+        let zygote = Self::launch(launcher, reaper, plan.level, command).await?;
+        zygote.say(&Order::Setup { plan: plan.clone(), role: Role::Probe }).await?;
+        match tokio::time::timeout(SPAWN_TIME, zygote.hear()).await {
+            Ok(Ok((Word::Found(found), _))) => Ok(found),
+            Ok(Ok(_)) => Err(ZygoteError::Confused),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ZygoteError::Wedged),
+        }
+    }
+
+    async fn launch(launcher: &Launcher, reaper: &Reaper, level: Level, command: Command) -> Result<Self, ZygoteError> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+            .map_err(|errno| ZygoteError::Start(errno.into()))?;
+        let pid = launcher.launch(command, theirs).await.map_err(ZygoteError::Start)?;
+        let control = sys::watch(ours, Interest::READABLE | Interest::WRITABLE).map_err(|(_, error)| ZygoteError::Start(error))?;
+        Ok(Self { process: Some(pid), control, reaper: reaper.clone(), warm: Warm::default(), level })
+    }
+
+    /// What it said of itself.
+    #[must_use]
+    pub fn warm(&self) -> &Warm {
+        &self.warm
+    }
+
+    /// Orders one child.
+    ///
+    /// # Errors
+    /// After [`ZygoteError::Jail`] the zygote is still good, after any other it is to be replaced.
+    pub async fn spawn(&mut self, spawn: Spawn) -> Result<Newborn, ZygoteError> {
+        let exchange = async {
+            self.say(&Order::Spawn(spawn)).await?;
+            self.hear().await
+        };
+        match tokio::time::timeout(SPAWN_TIME, exchange).await.map_err(|_| ZygoteError::Wedged)?? {
+            (Word::Spawned { pid }, descriptors) => {
+                let Ok([channel, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {
+                    return Err(ZygoteError::Confused);
+                };
+                // Under nsjail the process is its own child; what the supervisor kills and reaps is nsjail.
+                let pid = match self.level {
+                    Level::Nsjail => self.process.take().ok_or(ZygoteError::Confused)?,
+                    Level::Full | Level::Seccomp => Pid::from_raw(pid),
+                };
+                Ok(Newborn { pid, channel, stdout, stderr })
+            }
+            (Word::Failed { step, errno }, _) => Err(failed(step, errno)),
+            _ => Err(ZygoteError::Confused),
+        }
+    }
+
+    /// Returns when the zygote is gone, or speaks out of turn.
+    pub async fn gone(&self) {
+        // An idle zygote says nothing: whatever can be read is its end. Readiness alone may be left over from before.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        let _ = self.control.async_io(Interest::READABLE, |fd| Ok(recv(fd.as_raw_fd(), &mut [0], flags)?)).await;
+    }
+
+    async fn say(&self, order: &Order) -> Result<(), ZygoteError> {
+        let frame = wire::encode(order).map_err(|_| ZygoteError::Confused)?;
+        let packet = &frame[wire::HEADER..];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        self.control
+            .async_io(Interest::WRITABLE, |fd| Ok(send(fd.as_raw_fd(), packet, flags)?))
+            .await
+            .map(drop)
+            .map_err(|_| ZygoteError::Gone)
+    }
+
+    async fn hear(&self) -> Result<(Word, Vec<OwnedFd>), ZygoteError> {
+        let received = self.control.async_io(Interest::READABLE, |fd| Ok(receive(fd.as_raw_fd())?)).await;
+        match received {
+            Ok((packet, _)) if packet.is_empty() => Err(ZygoteError::Gone),
+            Ok((packet, descriptors)) => {
+                wire::decode(&packet).map(|word| (word, descriptors)).map_err(|_| ZygoteError::Confused)
+            }
+            Err(_) => Err(ZygoteError::Gone),
+        }
+    }
+}
+
+fn failed(step: u16, errno: i32) -> ZygoteError {
+    Step::from_index(step).map_or(ZygoteError::Confused, |step| ZygoteError::Jail(JailError { step, errno }))
+}
+
+/// One packet with the descriptors that came along.
+fn receive(control: RawFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
+    let mut packet = vec![0; MAX_PACKET];
+    let mut space = cmsg_space!([RawFd; 3]);
+    let (length, numbers) = {
+        let mut parts = [IoSliceMut::new(&mut packet)];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(control, &mut parts, Some(&mut space), flags)?;
+        let mut numbers = Vec::new();
+        for part in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(received) = part {
+                numbers.extend(received);
+            }
+        }
+        (message.bytes, numbers)
+    };
+    packet.truncate(length);
+    Ok((packet, sys::adopt(&numbers)))
+}
+
+/// Maps the zygote's ids: a range where the server may, else its own id alone. `setgroups` is denied first, so that no
+/// process inside can drop a group that a file refuses (`user_namespaces(7)`).
+fn write_id_map(pid: Pid, ids: Ids) -> io::Result<()> {
+    let (users, groups) = match ids {
+        Ids::Range { first, count } => (format!("0 {first} {count}\n"), format!("0 {first} {count}\n")),
+        Ids::Shared => {
+            (format!("0 {} 1\n", nix::unistd::geteuid()), format!("0 {} 1\n", nix::unistd::getegid()))
+        }
+    };
+    let write = |name: &str, text: &str| std::fs::write(format!("/proc/{pid}/{name}"), text);
+    write("setgroups", "deny")?;
+    write("uid_map", &users)?;
+    write("gid_map", &groups)
+}

@@ -1,0 +1,191 @@
+//! The zygote's own side: prepare, warm up, then make children on order.
+//!
+//! Runs in `mayfly zygote` and `mayfly child`, with one thread. It never reads anything but orders, and knows nothing of any request.
+
+use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
+use crate::config::Level;
+use crate::child::{self, Mind};
+use crate::jail::{self, ChildDescriptors, JailError, Plan, Ruleset, Step, Steps};
+use crate::python::{self, Setup};
+use crate::sys;
+use crate::wire;
+use super::own_proc::OwnProc;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair};
+use nix::unistd::pipe2;
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// Serves orders until the supervisor goes away. The exit status only matters to a person who started it by hand.
+#[must_use]
+pub fn run() -> i32 {
+    let Ok(control) = sys::inherited(3) else {
+        eprintln!("mayfly: this command is started by `mayfly serve`, not by hand");
+        return 2;
+    };
+    let mut control = Control(control);
+    let Some(Order::Setup { plan, role }) = control.next() else { return 1 };
+    if role == Role::Probe {
+        return i32::from(control.say(&Word::Found(probe(&plan)), &[]).is_err());
+    }
+    match Zygote::start(plan, role, &mut control) {
+        Ok(zygote) => zygote.serve(&mut control),
+        Err(JailError { step, errno }) => {
+            let _ = control.say(&Word::Failed { step: step.index(), errno }, &[]);
+            1
+        }
+    }
+}
+
+/// The supervisor's other end.
+struct Control(OwnedFd);
+
+impl Control {
+    /// The next order; `None` when the supervisor is gone or makes no sense.
+    fn next(&mut self) -> Option<Order> {
+        let mut packet = vec![0; MAX_PACKET];
+        loop {
+            match recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+                Ok(0) => return None,
+                Ok(length) => return wire::decode(&packet[..length]).ok(),
+                Err(Errno::EINTR) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn say(&self, word: &Word, descriptors: &[RawFd]) -> Result<(), Errno> {
+        let frame = wire::encode(word).map_err(|_| Errno::EMSGSIZE)?;
+        // A packet has its own boundaries, so the length prefix stays home.
+        let parts = [IoSlice::new(&frame[wire::HEADER..])];
+        let rights = [ControlMessage::ScmRights(descriptors)];
+        let messages = if descriptors.is_empty() { &rights[..0] } else { &rights[..] };
+        sendmsg::<()>(self.0.as_raw_fd(), &parts, messages, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+    }
+}
+
+struct Zygote {
+    plan: Plan,
+    mind: Mind,
+    ruleset: Option<Ruleset>,
+    own_proc: OwnProc,
+    thread_id: sys::ThreadIdAddress,
+    warm: Warm,
+}
+
+impl Zygote {
+    fn start(plan: Plan, role: Role, control: &mut Control) -> Result<Self, JailError> {
+        let fail = |step: Step| move |errno: Errno| JailError { step, errno: errno as i32 };
+        let thread_id = sys::thread_id_address().map_err(fail(Step::Clone))?;
+        jail::close_inherited(&plan)?;
+        let own_proc = OwnProc::open(&plan).map_err(fail(Step::Alone))?;
+        jail::prepare(&plan, || {
+            control.say(&Word::MapIds, &[])?;
+            match control.next() {
+                Some(Order::IdsMapped) => Ok(()),
+                _ => Err(Errno::EPERM),
+            }
+        })?;
+        let setup = python_setup(&plan);
+        let mut warm = Warm::default();
+        let mind = match role {
+            Role::Warm { preload } => {
+                let interpreter = python::start(&setup).map_err(|_| fail(Step::Interpreter)(Errno::ENOEXEC))?;
+                warm.python = interpreter.version();
+                warm.missing = interpreter
+                    .preload(&preload)
+                    .into_iter()
+                    .filter_map(|(name, result)| result.err().map(|why| (name, why)))
+                    .collect();
+                interpreter.freeze();
+                Mind::Warm(interpreter)
+            }
+            Role::Cold { preload } => Mind::Cold { setup, preload },
+            Role::Bare | Role::Probe => Mind::None,
+        };
+        let alone = own_proc.threads() == Some(1) && own_proc.shares_memory() == Some(false);
+        if !alone {
+            return Err(fail(Step::Alone)(Errno::EBUSY));
+        }
+        jail::seal_zygote(&plan)?;
+        let ruleset = plan.needs_ruleset().then(|| jail::make_ruleset(&plan)).transpose().map_err(fail(Step::Landlock))?;
+        warm.address_space = own_proc.address_space().ok_or(Errno::ENOENT).map_err(fail(Step::Alone))?;
+        Ok(Self { plan, mind, ruleset, own_proc, thread_id, warm })
+    }
+
+    fn serve(mut self, control: &mut Control) -> i32 {
+        if control.say(&Word::Warm(self.warm.clone()), &[]).is_err() {
+            return 1;
+        }
+        while let Some(order) = control.next() {
+            let Order::Spawn(spawn) = order else { return 1 };
+            let said = match self.spawn(spawn, control) {
+                Ok((pid, ends)) => {
+                    let numbers = ends.each_ref().map(AsRawFd::as_raw_fd);
+                    control.say(&Word::Spawned { pid }, &numbers)
+                }
+                Err(JailError { step, errno }) => control.say(&Word::Failed { step: step.index(), errno }, &[]),
+            };
+            if said.is_err() {
+                return 1;
+            }
+        }
+        0
+    }
+
+    /// Makes one child. In the child it does not return.
+    fn spawn(&mut self, spawn: Spawn, control: &Control) -> Result<(i32, [OwnedFd; 3]), JailError> {
+        let fail = |step: Step| move |errno: Errno| JailError { step, errno: errno as i32 };
+        let (ends, descriptors) = channels().map_err(fail(Step::Channel))?;
+        if self.plan.level == Level::Nsjail {
+            // nsjail made this process for one child: it becomes the child itself.
+            let numbers = ends.each_ref().map(AsRawFd::as_raw_fd);
+            control.say(&Word::Spawned { pid: 0 }, &numbers).map_err(fail(Step::Channel))?;
+            drop(ends);
+            self.become_child(spawn, descriptors);
+        }
+        let clone = || Steps::new(&self.plan).value(Step::Clone, || sys::clone_process(jail::clone_flags(&self.plan).bits(), self.thread_id));
+        let cloned = match &self.mind {
+            Mind::Warm(interpreter) => interpreter.fork(clone)?,
+            Mind::Cold { .. } | Mind::None => clone()?,
+        };
+        match cloned {
+            Some(pid) => Ok((pid.as_raw(), ends)),
+            None => {
+                drop(ends);
+                self.become_child(spawn, descriptors)
+            }
+        }
+    }
+
+    fn become_child(&mut self, spawn: Spawn, descriptors: ChildDescriptors) -> ! {
+        let base = child::Base { plan: &self.plan, own_proc: &self.own_proc, address_space: self.warm.address_space };
+        child::serve(&base, spawn, &self.mind, descriptors, self.ruleset.take())
+    }
+}
+
+/// Where the interpreter finds things, seen from inside.
+fn python_setup(plan: &Plan) -> Setup {
+    let below = plan.stdlib.strip_prefix("/").unwrap_or(&plan.stdlib);
+    Setup {
+        stdlib: plan.root_inside().join(below).display().to_string(),
+        packages: vec![plan.packages_inside().display().to_string()],
+    }
+}
+
+/// A child's job channel and its outputs: the supervisor's ends first, then the child's.
+fn channels() -> Result<([OwnedFd; 3], ChildDescriptors), Errno> {
+    let (ours, channel) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+    let (read_stdout, stdout) = pipe2(OFlag::O_CLOEXEC)?;
+    let (read_stderr, stderr) = pipe2(OFlag::O_CLOEXEC)?;
+    Ok(([ours, read_stdout, read_stderr], ChildDescriptors { channel, stdout, stderr }))
+}
+
+/// Tries each layer of level `seccomp` by itself. The process ends after it, so nothing is undone.
+fn probe(plan: &Plan) -> Found {
+    let landlock = jail::make_ruleset(plan).err().map(|errno| errno as i32);
+    let chroot = jail::try_chroot(plan).err().map(|errno| errno as i32);
+    let ids = jail::try_ids(plan).err().map(|errno| errno as i32);
+    Found { chroot, landlock, ids }
+}

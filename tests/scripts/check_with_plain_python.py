@@ -1,0 +1,389 @@
+#!/usr/bin/env python3
+"""Run every script of this directory with a plain CPython and compare with the expected answer.
+
+The expected answers must be true of Python itself, not merely be what Mayfly said one day. So this
+program knows nothing of Mayfly: it calls `main()` in an ordinary interpreter, turns the result into JSON by
+its own reading of the value table, and compares. It has no jail; what a jail refuses (sockets, processes,
+and files for writing where the script does not declare them) it refuses by patches and an audit hook,
+which is enough for honest scripts and for nothing else.
+
+    python3 check_with_plain_python.py PYTHON [--only TEXT] [--skip-slow]
+
+PYTHON is the interpreter under test, for example that of a virtual environment with numpy and pandas.
+Every script runs twice, as module `main` and as module `__main__`, because no answer may depend on that;
+one that says `writes_files` runs a third time with writing refused. Exit 1 when any answer differs.
+What is not run is listed by name.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+CASE_KEYS = {
+    "about", "request", "status", "body", "match", "packages", "writes_files", "without_files", "jail_only",
+}
+REQUEST_KEYS = {"args", "kwargs", "stdin", "limits", "include"}
+CODES = {
+    "syntax_error", "no_main", "exception", "exited", "timeout", "cpu_limit", "memory_limit", "output_limit",
+    "result_too_large", "result_not_serializable", "blocked", "crashed",
+}
+DEFAULTS = {"wall_ms": 5000, "cpu_ms": 5000, "memory_mb": 256, "output_bytes": 65536}
+SCRIPT_BYTES = 10_240
+RESULT_BYTES = 1 << 20
+
+
+# --- the parent: cases, processes, comparison ---------------------------------------------------------------
+
+
+def differences(expected, actual, path, subset):
+    """Yield one line for each place where `actual` is not what the case expects."""
+    if subset and isinstance(expected, dict) and set(expected) == {"contains"}:
+        wanted = expected["contains"]
+        for text in [wanted] if isinstance(wanted, str) else wanted:
+            if not isinstance(actual, str) or text not in actual:
+                yield f"{path}: {text!r} is not in {actual!r}"
+        return
+    if type(expected) is not type(actual):
+        yield f"{path}: expected {expected!r}, got {actual!r}"
+    elif isinstance(expected, dict):
+        for key in expected.keys() | actual.keys():
+            if key not in actual:
+                yield f"{path}.{key}: missing"
+            elif key in expected:
+                yield from differences(expected[key], actual[key], f"{path}.{key}", subset)
+            elif not subset:
+                yield f"{path}.{key}: not expected, got {actual[key]!r}"
+    elif isinstance(expected, list):
+        if len(expected) != len(actual):
+            yield f"{path}: expected {len(expected)} items, got {len(actual)}: {actual!r}"
+        for index, (left, right) in enumerate(zip(expected, actual)):
+            yield from differences(left, right, f"{path}[{index}]", subset)
+    elif expected != actual:
+        yield f"{path}: expected {expected!r}, got {actual!r}"
+
+
+def malformed(case, script):
+    """Yield what is wrong with the case itself, whatever Python answers."""
+    if not case.get("about"):
+        yield "no 'about'"
+    yield from (f"unknown key {key!r}" for key in case.keys() - CASE_KEYS)
+    yield from (f"unknown request key {key!r}" for key in case.get("request", {}).keys() - REQUEST_KEYS)
+    if case.get("match", "exact") not in ("exact", "subset"):
+        yield "'match' is neither exact nor subset"
+    if ("writes_files" in case) != ("without_files" in case):
+        yield "'writes_files' and 'without_files' belong together"
+    if len(script.encode()) > SCRIPT_BYTES:
+        yield f"script is longer than {SCRIPT_BYTES} bytes"
+    for answer in (case, case.get("without_files", case)):
+        if answer.get("status") == 200 and "result" not in answer.get("body", {}):
+            yield "a 200 without 'result'"
+        elif answer.get("status") == 422 and answer.get("body", {}).get("code") not in CODES:
+            yield "a 422 without one of the known codes"
+        elif answer.get("status") not in (200, 422):
+            yield "status is neither 200 nor 422"
+
+
+def execute(python, script, request, module, refuse_writing, record_writing):
+    """Run one script in a new process in a new, empty directory; return (status, body, paths written)."""
+    limits = DEFAULTS | request.get("limits", {})
+    with tempfile.TemporaryDirectory(prefix="mayfly-check-") as scratch:
+        home = pathlib.Path(scratch)
+        (home / "cwd").mkdir()
+        job = {
+            "script": script, "request": request, "limits": limits, "module": module,
+            "refuse_writing": refuse_writing, "record_writing": record_writing, "reply": str(home / "reply.json"),
+        }
+        (home / "job.json").write_text(json.dumps(job))
+        child = subprocess.run(
+            [python, "-I", "-B", __file__, "--child", str(home / "job.json")],
+            cwd=home / "cwd", stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
+            env={"PATH": "", "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        reply_path = home / "reply.json"
+        reply = json.loads(reply_path.read_text()) if reply_path.exists() else {}
+    status, body = reply.get("status", 422), reply.get("body", {})
+    if not body:
+        # ITIMER_REAL and ITIMER_PROF end the child by SIGALRM (14) and SIGPROF (27).
+        code = {-14: "timeout", -27: "cpu_limit"}.get(child.returncode, "crashed")
+        body = {"error": f"ended with {child.returncode}: {child.stderr[-2000:].decode()}", "code": code}
+    cap, truncated = limits["output_bytes"], {}
+    for stream in ("stdout", "stderr"):
+        written = getattr(child, stream)
+        if stream in request.get("include", []):
+            body[stream] = written[:cap].decode("utf-8", "replace")
+            if len(written) > cap:
+                truncated[stream] = {"kept": cap, "total": len(written)}
+    if truncated:
+        body["truncated"] = truncated
+    return status, body, reply.get("written", [])
+
+
+def check(python, case, script):
+    """Yield every difference between what the case expects and what plain Python does."""
+    request = case.get("request", {})
+    for module in ("main", "__main__"):
+        status, body, written = execute(python, script, request, module, False, "writes_files" not in case)
+        match = case.get("match", "exact" if case["status"] == 200 else "subset")
+        if status != case["status"]:
+            yield f"as {module}: expected {case['status']}, got {status} {body}"
+        yield from (f"as {module}: {line}" for line in differences(case["body"], body, "body", match == "subset"))
+        yield from (f"as {module}: writes {path} and does not say so" for path in written)
+    if case.get("writes_files"):
+        status, body, _ = execute(python, script, request, "main", True, False)
+        expected = case["without_files"]
+        if status != expected["status"]:
+            yield f"without files: expected {expected['status']}, got {status} {body}"
+        subset = expected["status"] == 422
+        yield from (f"without files: {line}" for line in differences(expected["body"], body, "body", subset))
+
+
+def slow(case):
+    return case["body"].get("code") in ("timeout", "cpu_limit", "memory_limit")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("python", help="the interpreter to run the scripts with")
+    parser.add_argument("--only", default="", help="run only the scripts whose topic/name contains this")
+    parser.add_argument("--skip-slow", action="store_true", help="leave out scripts that end at a limit, and list them")
+    options = parser.parse_args()
+
+    scripts = {path.with_suffix("") for path in HERE.glob("*/*.py")}
+    cases = {path.with_suffix("") for path in HERE.glob("*/*.json")}
+    failed = [f"{lonely.relative_to(HERE)}: script and answer do not pair up" for lonely in scripts ^ cases]
+    passed, skipped = 0, []
+    for stem in sorted(scripts & cases):
+        name = str(stem.relative_to(HERE))
+        if options.only not in name:
+            continue
+        case = json.loads(stem.with_suffix(".json").read_text())
+        script = stem.with_suffix(".py").read_text()
+        lines = list(malformed(case, script))
+        if not lines and case.get("jail_only"):
+            skipped.append(f"{name}: {case['jail_only']}")
+            continue
+        if not lines and options.skip_slow and slow(case):
+            skipped.append(f"{name}: slow")
+            continue
+        lines = lines or list(check(options.python, case, script))
+        failed.extend(f"{name}: {line}" for line in lines)
+        passed += not lines
+    for line in skipped:
+        print("not run:", line)
+    for line in failed:
+        print("DIFFERS:", line)
+    names_failed = len({line.split(":")[0] for line in failed})
+    print(f"{passed} passed, {names_failed} failed, {len(skipped)} skipped")
+    return 1 if failed or not passed else 0
+
+
+# --- the child: one script, one answer ----------------------------------------------------------------------
+
+
+class NotSerializable(Exception):
+    pass
+
+
+def to_json(value, path="result", depth=0):
+    """The value table, written from the contract and without speed in mind."""
+    import base64
+    import collections
+    import dataclasses
+    import datetime
+    import decimal
+    import enum
+    import math
+    import uuid
+
+    def refuse(reason):
+        raise NotSerializable(f"{path}: {reason}")
+
+    def items(pairs):
+        answer = {}
+        for key, item in pairs:
+            if not isinstance(key, (str, int, float, type(None))):
+                refuse(f"key of type {type(key).__name__}")
+            text = next(iter(json.loads(json.dumps({key: 0}))))
+            answer[text] = to_json(item, f"{path}.{text}", depth + 1)
+        return answer
+
+    def sequence(values):
+        return [to_json(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(values)]
+
+    if depth > 128:
+        refuse("nested deeper than 128")
+    kind = type(value)
+    if value is None or kind in (bool, str):
+        return value
+    if kind is int:
+        if abs(value) >= 10**4300:
+            refuse("integer of more than 4300 digits")
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind in (list, tuple, set, frozenset):
+        return sequence(value)
+    if kind in (dict, collections.OrderedDict, collections.defaultdict, collections.Counter):
+        return items(value.items())
+    if isinstance(value, enum.Enum):
+        return to_json(value.value, path, depth)
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        return items(zip(value._fields, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return items((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+    if kind is bytes:
+        return base64.b64encode(value).decode()
+    if kind is decimal.Decimal or kind is uuid.UUID or isinstance(value, pathlib.PurePath):
+        return str(value)
+    if kind is datetime.timedelta:
+        return value.total_seconds()
+    if kind in (datetime.datetime, datetime.date, datetime.time):
+        return value.isoformat()
+    if "numpy" in sys.modules:
+        import numpy
+
+        if isinstance(value, (numpy.bool_, numpy.integer, numpy.floating)):
+            return to_json(value.item(), path, depth)
+        if isinstance(value, numpy.ndarray):
+            return to_json(value.tolist(), path, depth)
+    if "pandas" in sys.modules:
+        import pandas
+
+        if value is pandas.NaT or value is pandas.NA:
+            return None
+        if kind is pandas.Timestamp:
+            return value.isoformat()
+        if kind is pandas.Timedelta:
+            return value.total_seconds()
+        if kind is pandas.Series:
+            return sequence(value.tolist())
+        if kind is pandas.DataFrame:
+            return sequence(value.to_dict("records"))
+    return refuse(f"a value of type {kind.__name__}")
+
+
+def failure(error, code):
+    """The body of a 422 for an exception of the script's."""
+    import traceback
+
+    described = traceback.TracebackException.from_exception(error)
+    chain = [described]
+    for link in chain:  # grows while it is walked: causes, contexts, members of groups
+        link.stack[:] = [frame for frame in link.stack if frame.filename != __file__]
+        linked = [link.__cause__, link.__context__, *(getattr(link, "exceptions", None) or [])]
+        chain.extend(other for other in linked if other is not None)
+    own = [frame.lineno for frame in described.stack if frame.filename == "main.py"]
+    name = type(error).__name__
+    return {
+        "error": f"{name}: {error}" if str(error) else name,
+        "code": code,
+        "exception": {
+            "type": name,
+            "message": str(error),
+            "line": error.lineno if code == "syntax_error" else (own[-1] if own else None),
+            "traceback": "".join(described.format()),
+        },
+    }
+
+
+def refuse_what_a_jail_refuses(job, written):
+    """No sockets, no processes, and no file opened for writing unless the case declares it."""
+    import _posixsubprocess
+
+    def refused(*_args, **_kwargs):
+        raise PermissionError(1, "Operation not permitted")
+
+    os.fork = _posixsubprocess.fork_exec = refused
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+    def hook(event, args):
+        if event in ("socket.connect", "socket.getaddrinfo", "socket.bind", "socket.sendto"):
+            refused()
+        writes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod")
+        if event == "open":
+            writes = isinstance(args[0], (str, bytes)) and args[2] & writing
+        if writes and args[0] != job["reply"]:
+            if job["refuse_writing"]:
+                raise PermissionError(13, "Permission denied", args[0])
+            if job["record_writing"]:
+                written.append(str(args[0]))
+
+    sys.addaudithook(hook)
+
+
+def run_one(job):
+    import asyncio
+    import inspect
+    import io
+    import linecache
+    import resource
+    import signal
+    import types
+
+    script, request, limits = job["script"], job["request"], job["limits"]
+    # Imports are made ready outside the limits, as a warm interpreter has them.
+    for package in ("numpy", "pandas"):
+        if package in script:
+            try:
+                __import__(package)
+            except ImportError:
+                pass
+    written = []
+    refuse_what_a_jail_refuses(job, written)
+    sys.stdin = io.StringIO(request.get("stdin", ""))
+    linecache.cache["main.py"] = (len(script), None, script.splitlines(True), "main.py")
+    with open("/proc/self/statm") as statm:
+        size = int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    if "memory_mb" in request.get("limits", {}):
+        resource.setrlimit(resource.RLIMIT_AS, (size + (limits["memory_mb"] << 20),) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    module = types.ModuleType(job["module"])
+    sys.modules[job["module"]] = module
+    signal.setitimer(signal.ITIMER_REAL, limits["wall_ms"] / 1000)
+    signal.setitimer(signal.ITIMER_PROF, limits["cpu_ms"] / 1000)
+    status, body = 422, None
+    try:
+        try:
+            code = compile(script, "main.py", "exec")
+        except SyntaxError as error:
+            body = failure(error, "syntax_error")
+        else:
+            exec(code, module.__dict__)
+            if not callable(module.__dict__.get("main")):
+                body = {"error": "the script defines no function main", "code": "no_main"}
+            else:
+                result = module.main(*request.get("args", []), **request.get("kwargs", {}))
+                if inspect.iscoroutine(result):
+                    result = asyncio.run(result)
+                text = json.dumps(to_json(result), allow_nan=False)
+                if len(text.encode()) > RESULT_BYTES:
+                    body = {"error": "result too large", "code": "result_too_large"}
+                else:
+                    status, body = 200, {"result": json.loads(text)}
+    except NotSerializable as error:
+        body = {"error": str(error), "code": "result_not_serializable"}
+    except SystemExit as error:
+        body = {"error": f"exited: {error.code}", "code": "exited"}
+    except MemoryError:
+        body = {"error": "memory limit", "code": "memory_limit"}
+    except BaseException as error:
+        body = failure(error, "exception")
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    with open(job["reply"], "w") as reply:
+        json.dump({"status": status, "body": body, "written": written}, reply)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        with open(sys.argv[2]) as job_file:
+            run_one(json.load(job_file))
+    sys.exit(main())

@@ -1,0 +1,3 @@
+def main():
+    print("0123456789" * 100, end="")
+    return "finished"

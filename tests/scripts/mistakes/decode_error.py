@@ -1,0 +1,2 @@
+def main():
+    return "café".encode("latin-1").decode("utf-8")

@@ -1,0 +1,5 @@
+def main():
+    try:
+        return [][0]
+    except IndexError as error:
+        {}.warning(error)

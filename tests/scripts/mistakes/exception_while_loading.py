@@ -1,0 +1,5 @@
+PORT = int("eighty")
+
+
+def main():
+    return PORT

@@ -1,0 +1,4 @@
+def main():
+    if not []:
+        exit(1)
+    return "not reached"

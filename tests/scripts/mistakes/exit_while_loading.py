@@ -1,0 +1,8 @@
+import sys
+
+
+def main():
+    return 0
+
+
+sys.exit(main())

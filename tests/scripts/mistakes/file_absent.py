@@ -1,0 +1,3 @@
+def main():
+    with open("data.csv") as file:
+        return file.read()

@@ -1,0 +1,5 @@
+from math import squareroot
+
+
+def main():
+    return squareroot(4)

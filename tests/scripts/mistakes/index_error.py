@@ -1,0 +1,3 @@
+def main():
+    values = [1, 2, 3]
+    return [values[i] for i in range(4)]

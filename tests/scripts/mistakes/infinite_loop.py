@@ -1,0 +1,5 @@
+def main():
+    n = 10
+    while n > 0:
+        pass
+    return n

@@ -1,0 +1,7 @@
+def main():
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            continue

@@ -1,0 +1,3 @@
+def main():
+    name = input("What is your name? ")
+    return f"Hello, {name}"

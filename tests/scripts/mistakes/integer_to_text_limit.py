@@ -1,0 +1,2 @@
+def main():
+    return str(10**5000)

@@ -1,0 +1,6 @@
+def main():
+    print("hi")
+    return "done"
+
+
+main()

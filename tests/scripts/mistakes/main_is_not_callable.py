@@ -1,0 +1,1 @@
+main = {"result": 42}

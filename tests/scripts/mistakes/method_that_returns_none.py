@@ -1,0 +1,3 @@
+def main():
+    values = [3, 1, 2].sort()
+    return values[0]

@@ -1,0 +1,7 @@
+def add(item, items=[]):
+    items.append(item)
+    return items
+
+
+def main():
+    return [add(1), add(2)]

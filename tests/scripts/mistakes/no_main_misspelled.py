@@ -1,0 +1,2 @@
+def Main():
+    return 1

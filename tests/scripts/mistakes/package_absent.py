@@ -1,0 +1,5 @@
+import requests
+
+
+def main():
+    return requests.get("https://example.com").status_code

@@ -1,0 +1,3 @@
+def main(n):
+    if n > 10:
+        return "large"

@@ -1,0 +1,5 @@
+import cmath
+
+
+def main():
+    return cmath.sqrt(-1)

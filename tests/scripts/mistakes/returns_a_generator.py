@@ -1,0 +1,3 @@
+def main():
+    yield 1
+    yield 2

@@ -1,0 +1,7 @@
+import threading
+
+
+def main():
+    rows = [{"id": n, "ts": n} for n in range(5)]
+    rows[3]["ts"] = threading.Lock()
+    return {"rows": rows}

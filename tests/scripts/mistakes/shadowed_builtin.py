@@ -1,0 +1,3 @@
+def main():
+    list = [1, 2]
+    return list(range(3))

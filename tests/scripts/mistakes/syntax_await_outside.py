@@ -1,0 +1,5 @@
+import asyncio
+
+
+def main():
+    return await asyncio.sleep(0, "done")

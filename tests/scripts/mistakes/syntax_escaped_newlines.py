@@ -1,0 +1,1 @@
+def main():\n    return 1\n

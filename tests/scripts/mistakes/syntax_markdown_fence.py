@@ -1,0 +1,4 @@
+```python
+def main():
+    return 1
+```

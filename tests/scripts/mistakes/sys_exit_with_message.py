@@ -1,0 +1,6 @@
+import sys
+
+
+def main():
+    print("checking")
+    sys.exit("bad input")

@@ -1,0 +1,3 @@
+def main():
+    age = 31
+    return "age: " + age

@@ -1,0 +1,3 @@
+def main():
+    total = 3
+    return totl

@@ -1,0 +1,2 @@
+def main(name="World"):
+    return f"Hello, {name}"

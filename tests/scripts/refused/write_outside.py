@@ -1,0 +1,6 @@
+import json as target
+
+
+def main():
+    with open(target.__file__, "a") as file:
+        file.write("# changed\n")

@@ -1,0 +1,2 @@
+def main():
+    return [True, False, 1, 0]

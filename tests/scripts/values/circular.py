@@ -1,0 +1,4 @@
+def main():
+    loop = {"name": "loop", "items": []}
+    loop["items"].append(loop)
+    return loop

@@ -1,0 +1,5 @@
+def main():
+    value = "bottom"
+    for _ in range(100):
+        value = [value]
+    return value

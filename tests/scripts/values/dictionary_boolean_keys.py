@@ -1,0 +1,2 @@
+def main():
+    return {True: "yes", False: "no"}

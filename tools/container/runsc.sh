@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# gVisor, from Debian's own package, as Docker runtime `runsc`: runsc.sh
+#
+# Debian has packaged gVisor since release 13; its binary is self-contained and runs on older releases.
+# The package is fetched with apt lists of its own, unpacked beside the engine and never installed.
+# Prints the path of the binary. The engine of engine.sh learns of the runtime at once if it runs, and
+# else when it starts.
+
+. "$(dirname "$0")/common.sh"
+
+directory=$cache/runsc
+binary=$directory/root/usr/bin/runsc
+
+if [ ! -x "$binary" ]; then
+    mkdir -p "$directory"/{lists/partial,cache/archives/partial,root}
+    write_apt_sources "$directory/sources" "$directory/apt.conf"
+    # Lists and caches of its own, so that the machine's apt never hears of another release.
+    options=(
+        -qq -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$directory/sources"
+        -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
+        -o Dir::State::Lists="$directory/lists" -o Dir::Cache="$directory/cache"
+        # The user that apt would fetch as can't enter a directory under /root.
+        -o APT::Sandbox::User=root
+    )
+    say "fetching runsc from Debian $debian_suite"
+    APT_CONFIG=$directory/apt.conf apt-get "${options[@]}" update >&2
+    rm -f "$directory"/runsc_*.deb
+    (cd "$directory" && APT_CONFIG=$directory/apt.conf apt-get "${options[@]}" download runsc >&2)
+    dpkg-deb --extract "$directory"/runsc_*.deb "$directory/root"
+fi
+[ -x "$binary" ] || die "the package holds no usr/bin/runsc"
+
+# systrap needs no KVM. The engine's cgroups may be of either version, and limits are not what gVisor
+# is tested for here. `host` is the *container's* network namespace, seen through gVisor's socket
+# calls: Debian's runsc takes every namespace of a recent kernel (seen: 6.18) for the machine's own and
+# refuses to copy its interfaces, which is what the default would do.
+settings=$engine_directory/daemon.json
+mkdir -p "$engine_directory"
+cat >"$settings.new" <<JSON
+{
+  "runtimes": {
+    "runsc": {
+      "path": "$binary",
+      "runtimeArgs": ["--platform=systrap", "--network=host", "--ignore-cgroups"]
+    }
+  }
+}
+JSON
+if ! cmp -s "$settings.new" "$settings"; then
+    mv "$settings.new" "$settings"
+    # dockerd reads its runtimes again on this signal.
+    if pid=$(cat "$engine_directory/dockerd.pid" 2>/dev/null) && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then
+        kill -HUP "$pid"
+    fi
+else
+    rm "$settings.new"
+fi
+"$binary" --version | head -n 1 >&2
+printf '%s\n' "$binary"

@@ -1,0 +1,136 @@
+#!/bin/sh
+# Installs what is missing on this machine, and says what it installs. With nothing missing it does nothing.
+#
+#   tools/setup.sh build   what the release build needs: a C linker, CPython with its header files, Rust 1.85 or newer
+#   tools/setup.sh gate    that, and what .ci/run needs besides: rustfmt, clippy, cargo-deny
+#
+# Debian 12 and 13 have all of it. As root, or with sudo, the packages are installed; otherwise the command to run is
+# printed and nothing is changed. The jail's Python packages are not installed on the machine: tools/jail_root.py puts
+# them into the build directory.
+set -eu
+
+purpose=${1:-build}
+rust_needed=85 # the minor version; rust-version in Cargo.toml says the same
+PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+export PATH
+here=$(dirname "$0")
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+stop() { say "$@"; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# ---- Debian packages ----------------------------------------------------------------------------------------------
+
+# Those of the given packages that are not installed.
+missing_of() {
+    present=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
+    for package in "$@"; do
+        case "
+$present
+" in
+            *"
+$package installed
+"*) ;;
+            *) printf ' %s' "$package" ;;
+        esac
+    done
+}
+
+refreshed=no
+refresh_lists() {
+    [ "$refreshed" = no ] || return 0
+    refreshed=yes
+    say "refreshing the package lists (apt-get update)"
+    as_root apt-get -qq update >&2 || say "apt-get update had errors; going on with the lists there are"
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Root, or a sudo that works without a password, or one that can ask for it.
+may_install() {
+    [ "$(id -u)" = 0 ] || { has sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; }
+}
+
+install() {
+    has apt-get || stop "this is not Debian: install by hand what Debian calls: $*"
+    may_install || stop "not root and no sudo, so please run:  apt-get update && apt-get install --no-install-recommends $*"
+    refresh_lists
+    say "installing Debian packages: $*"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >&2 ||
+        stop "apt-get could not install: $*"
+}
+
+base="build-essential ca-certificates"
+# A Python of the user's own brings its header files along; tools/python.sh checks that it does.
+[ -n "${MAYFLY_PYTHON:-}" ] || base="$base python3 python3-dev python3-venv"
+if has dpkg-query; then
+    missing=$(missing_of $base)
+    [ -z "$missing" ] || install $missing
+else
+    has cc || stop "a C compiler is missing, and this is not Debian: install it by hand"
+fi
+
+# Says in one sentence what is wrong when no Python fits.
+"$here/python.sh" >/dev/null
+
+# ---- Rust ---------------------------------------------------------------------------------------------------------
+
+# The minor version of the compiler on PATH; 0 when there is none.
+rust_minor() {
+    minor=0
+    if has cargo && has rustc; then
+        minor=$(rustc --version 2>/dev/null | sed -n 's/^rustc 1\.\([0-9]*\)\..*/\1/p')
+    fi
+    echo "${minor:-0}"
+}
+
+# The minor version that apt would install of a package; 0 when it has none.
+candidate_minor() {
+    minor=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: 1\.\([0-9]*\)\..*/\1/p')
+    echo "${minor:-0}"
+}
+
+if [ "$(rust_minor)" -lt "$rust_needed" ]; then
+    found=$(rustc --version 2>/dev/null || echo "none")
+    say "Rust 1.$rust_needed or newer is needed, found: $found"
+    has apt-get || stop "this is not Debian: install Rust 1.$rust_needed or newer by hand, for example with rustup"
+    ! may_install || refresh_lists
+    # Debian 13 has a Rust that is new enough. Debian 12's own is of 2022; the packages named -web are the newer one that
+    # Debian keeps there for building browsers, and they take the older one's place.
+    if [ "$(candidate_minor rustc)" -ge "$rust_needed" ]; then
+        install cargo rustc
+    elif [ "$(candidate_minor rustc-web)" -ge "$rust_needed" ]; then
+        install cargo-web rustc-web
+    elif ! may_install && [ -z "$(apt-cache policy rustc 2>/dev/null)" ]; then
+        stop "not root and no sudo, and this machine has no package lists yet, so please run:  apt-get update  (then this again)"
+    else
+        stop "Debian's packages have no Rust 1.$rust_needed or newer here: install it with rustup, then run this again"
+    fi
+    hash -r
+    [ "$(rust_minor)" -ge "$rust_needed" ] ||
+        stop "Rust is installed, but $(command -v rustc) is still older than 1.$rust_needed: remove it or put it last on PATH"
+fi
+
+[ "$purpose" = gate ] || exit 0
+
+# ---- The tools of the gate ------------------------------------------------------------------------------------------
+
+if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+    if has rustup; then
+        say "installing the rustup components rustfmt and clippy"
+        rustup component add rustfmt clippy >&2 || stop "rustup could not install rustfmt and clippy"
+    elif [ -z "$(missing_of rustc-web)" ]; then
+        install rustfmt-web rust-web-clippy
+    else
+        install rustfmt rust-clippy
+    fi
+fi
+
+if ! cargo deny --version >/dev/null 2>&1; then
+    # The newest release that each compiler can build. Debug builds compile in half the time, and the check takes no time.
+    if [ "$(rust_minor)" -ge 88 ]; then version=0.20.2; else version=0.18.3; fi
+    say "installing cargo-deny $version from crates.io, which takes some minutes"
+    cargo install --quiet --locked --debug "cargo-deny@$version" >&2 || stop "cargo could not install cargo-deny $version"
+fi
