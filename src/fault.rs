@@ -27,13 +27,15 @@ pub struct Faults {
 }
 
 /// Names by which namespaces are left out.
-const NAMESPACES: [(&str, CloneFlags); 6] = [
+const NAMESPACES: [(&str, CloneFlags); 7] = [
     ("pid-namespace", CloneFlags::CLONE_NEWPID),
     ("mount-namespace", CloneFlags::CLONE_NEWNS),
     ("network-namespace", CloneFlags::CLONE_NEWNET),
     ("ipc-namespace", CloneFlags::CLONE_NEWIPC),
     ("uts-namespace", CloneFlags::CLONE_NEWUTS),
     ("cgroup-namespace", CloneFlags::CLONE_NEWCGROUP),
+    // What a kernel does that takes this flag for nothing.
+    ("clone-parent", CloneFlags::CLONE_PARENT),
 ];
 
 impl Faults {
@@ -49,6 +51,12 @@ impl Faults {
         });
         let without = std::env::var("MAYFLY_WITHOUT").unwrap_or_default();
         Self { fail, without: without.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect() }
+    }
+
+    /// The same but for the step that fails: for verifying at start, so that it fails later.
+    #[must_use]
+    pub fn left_out() -> Self {
+        Self { fail: None, ..Self::from_environment() }
     }
 
     /// What to do with `step`.

@@ -51,6 +51,16 @@ pub struct Paths {
     pub landlock: bool,
 }
 
+/// How a child that a zygote makes becomes the supervisor's own, to reap and to die with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Parentage {
+    /// By `CLONE_PARENT`.
+    Sibling,
+    /// Where the kernel takes `CLONE_PARENT` for nothing (gVisor): a process in between makes the child and ends, and the
+    /// supervisor, a subreaper, inherits it.
+    Adopted,
+}
+
 /// Everything the jail depends on: decided by the supervisor at start, the same for all children.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -66,8 +76,12 @@ pub struct Plan {
     pub ids: Ids,
     /// At level `seccomp`: what keeps paths.
     pub paths: Paths,
+    /// How children become the supervisor's.
+    pub parentage: Parentage,
     /// Size of a child's /tmp, in bytes.
     pub tmp_bytes: u64,
+    /// How many files and directories a child's /tmp may hold; `None` where the kernel can't cap them.
+    pub tmp_inodes: Option<u32>,
     /// Test builds only: steps to leave out, and one to fail.
     #[cfg(feature = "fault-injection")]
     pub faults: crate::fault::Faults,
@@ -130,18 +144,22 @@ const SHARED_NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS
     .union(CloneFlags::CLONE_NEWUTS)
     .union(CloneFlags::CLONE_NEWCGROUP);
 
-/// The flags of a child's clone: always a sibling of its zygote, so that the supervisor is its parent; at level `full` in
-/// process, mount and ipc namespaces of its own.
+/// Namespaces that each child has for itself.
+const CHILD_NAMESPACES: CloneFlags =
+    CloneFlags::CLONE_NEWPID.union(CloneFlags::CLONE_NEWNS).union(CloneFlags::CLONE_NEWIPC);
+
+/// The flags of a child's clone: a sibling of its zygote where the kernel grants it, so that the supervisor is its parent; at
+/// level `full` in namespaces of its own.
 #[must_use]
 pub fn clone_flags(plan: &Plan) -> CloneFlags {
+    let steps = Steps::new(plan);
+    let parentage = match plan.parentage {
+        Parentage::Sibling => CloneFlags::CLONE_PARENT,
+        Parentage::Adopted => CloneFlags::empty(),
+    };
     match plan.level {
-        Level::Full => Steps::new(plan).namespaces(
-            CloneFlags::CLONE_PARENT
-                | CloneFlags::CLONE_NEWPID
-                | CloneFlags::CLONE_NEWNS
-                | CloneFlags::CLONE_NEWIPC,
-        ),
-        Level::Seccomp | Level::Nsjail => CloneFlags::CLONE_PARENT,
+        Level::Full => steps.flags(parentage | CHILD_NAMESPACES),
+        Level::Seccomp | Level::Nsjail => steps.flags(parentage),
     }
 }
 
@@ -172,7 +190,7 @@ pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Resu
             steps.take(Step::UserNamespace, || nix::sched::unshare(CloneFlags::CLONE_NEWUSER))?;
             steps.take(Step::IdMap, map_ids)?;
             steps.take(Step::ZygoteIds, identity::become_root_of_namespace)?;
-            steps.take(Step::SharedNamespaces, || nix::sched::unshare(steps.namespaces(SHARED_NAMESPACES)))?;
+            steps.take(Step::SharedNamespaces, || nix::sched::unshare(steps.flags(SHARED_NAMESPACES)))?;
             steps.take(Step::HostName, || nix::unistd::sethostname("mayfly"))?;
             steps.take(Step::PrivateMounts, root::make_private)?;
             steps.take(Step::BindRoot, || root::bind(&plan.root))?;
@@ -259,7 +277,7 @@ pub fn enter(
     let (channel, ruleset) = descriptors::keep(&steps, descriptors, ruleset)?;
     steps.take(Step::Session, || setsid().map(drop))?;
     if plan.level == Level::Full {
-        steps.take(Step::PrivateTmp, || root::mount_tmp(plan.tmp_bytes))?;
+        steps.take(Step::PrivateTmp, || root::mount_tmp(plan.tmp_bytes, plan.tmp_inodes))?;
     }
     steps.take(Step::WorkingDirectory, || if plan.has_tmp() { chdir("/tmp") } else { chdir("/") })?;
     steps.take(Step::AddressSpaceLimit, || child_limits.set_address_space())?;

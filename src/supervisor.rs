@@ -99,12 +99,16 @@ impl Supervisor {
         let reaper = Reaper::start().map_err(StartError::Thread)?;
         let slots = Slots::default();
         let manifest = Manifest::read(&config).map_err(StartError::Manifest)?;
+        // For kernels where a zygote's children become the supervisor's only by adoption.
+        crate::sys::adopt_orphans().map_err(|errno| StartError::Thread(errno.into()))?;
         let tools = Tools { config: &config, manifest: &manifest, launcher: &launcher, reaper: &reaper, slots: &slots };
         let attempts = tools.choose(config.isolation).await;
         let Some(Ok(plan)) = attempts.last().map(|attempt| attempt.result.as_ref()) else {
             return Err(StartError::Isolation(attempts));
         };
         let plan = plan.clone();
+        #[cfg(feature = "fault-injection")]
+        let plan = Plan { faults: crate::fault::Faults::from_environment(), ..plan };
         let preload: Vec<String> =
             config.preload.iter().filter(|module| manifest.has_module(module)).cloned().collect();
         let source = if config.start == StartPath::Cold || plan.level == Level::Nsjail {

@@ -46,13 +46,13 @@ pub fn clone_process(flags: c_int, thread_id: ThreadIdAddress) -> Result<Option<
     }
 }
 
-/// Tries to make a process the plain way; `None` in the child. For checks from inside the jail only.
+/// Makes a process the plain way; `None` in the child, which may make system calls and must end by `exit_now`.
 ///
 /// # Errors
 /// What `clone(2)` gives; `EPERM` from the filter.
-pub fn try_fork() -> Result<Option<Pid>, Errno> {
+pub fn bare_fork() -> Result<Option<Pid>, Errno> {
     let flags = c_ulong::from(libc::SIGCHLD.cast_unsigned());
-    // SAFETY: as in `clone_process`; the child, should there be one, does nothing but `exit_now`.
+    // SAFETY: as in `clone_process`; the child, which runs no library code that looks at its thread's id, soon ends.
     match check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize) })? {
         0 => Ok(None),
         pid => Ok(Some(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
@@ -144,6 +144,15 @@ pub fn install_filter(program: &[Instruction]) -> Result<(), Errno> {
     // SAFETY: the kernel reads `len` instructions from `filter` and copies them.
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
         .map(drop)
+}
+
+/// Makes this process the parent of descendants whose own parent ends.
+///
+/// # Errors
+/// None is known since Linux 3.4.
+pub fn adopt_orphans() -> Result<(), Errno> {
+    // SAFETY: PR_SET_CHILD_SUBREAPER takes one integer.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }.into()).map(drop)
 }
 
 /// Puts a Landlock ruleset in force for the calling thread, for good.

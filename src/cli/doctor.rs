@@ -29,6 +29,7 @@ pub fn run(config: Config, as_json: bool) -> i32 {
 fn attempts(config: &Config) -> std::io::Result<Vec<Attempt>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        crate::sys::adopt_orphans()?;
         let (launcher, reaper, slots) = (Launcher::start()?, Reaper::start()?, Slots::default());
         let manifest = Manifest::read(config)?;
         let tools = Tools { config, manifest: &manifest, launcher: &launcher, reaper: &reaper, slots: &slots };

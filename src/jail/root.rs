@@ -2,7 +2,6 @@
 //!
 //! Runs in the zygote, and `mount_tmp` in the child. Paths come from the plan, never from a request.
 
-use super::TMP_INODES;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -80,9 +79,12 @@ pub fn change(root: &Path) -> Result<(), Errno> {
     chdir("/")
 }
 
-/// Mounts the child's own /tmp, capped in bytes and in files.
-pub fn mount_tmp(bytes: u64) -> Result<(), Errno> {
-    let options = format!("size={bytes},nr_inodes={TMP_INODES},mode=1777");
+/// Mounts the child's own /tmp, capped in bytes and, where the kernel can, in files.
+pub fn mount_tmp(bytes: u64, inodes: Option<u32>) -> Result<(), Errno> {
+    let options = match inodes {
+        Some(inodes) => format!("size={bytes},nr_inodes={inodes},mode=1777"),
+        None => format!("size={bytes},mode=1777"),
+    };
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("tmpfs"), "/tmp", Some("tmpfs"), flags, Some(options.as_str()))
 }

@@ -187,9 +187,9 @@ impl<'a> Steps<'a> {
         given.ok_or(JailError { step, errno: Errno::ENOSYS as i32 })
     }
 
-    /// The namespaces to enter: all that are named, but for those a test build leaves out.
+    /// The flags of an `unshare` or a `clone`: all that are given, but for those a test build leaves out.
     #[must_use]
-    pub fn namespaces(&self, flags: CloneFlags) -> CloneFlags {
+    pub fn flags(&self, flags: CloneFlags) -> CloneFlags {
         #[cfg(feature = "fault-injection")]
         return flags.difference(self.plan.faults.namespaces_left_out());
         #[cfg(not(feature = "fault-injection"))]

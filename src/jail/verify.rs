@@ -89,7 +89,7 @@ fn holds(plan: &Plan, check: Check) -> bool {
                 socket(*family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).is_err()
             })
         }
-        Check::Fork => match sys::try_fork() {
+        Check::Fork => match sys::bare_fork() {
             Ok(None) => sys::exit_now(0),
             Ok(Some(_)) => false,
             Err(_) => true,

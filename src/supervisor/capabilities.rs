@@ -128,6 +128,8 @@ pub fn layers(plan: &Plan, attempts: &[Attempt]) -> Vec<Layer> {
     .into_iter()
     .map(|name| Layer { name, missing: when(namespaces, &why_not_full) })
     .collect();
+    let why = || if namespaces { "the kernel's tmpfs has no nr_inodes".to_owned() } else { why_not_full() };
+    layers.push(Layer { name: "tmp-inode-cap", missing: when(namespaces && plan.tmp_inodes.is_some(), &why) });
     let own_root = namespaces || plan.paths.chroot;
     layers.push(Layer { name: "own-root", missing: when(own_root, &|| errno(found.and_then(|found| found.chroot))) });
     let landlock = plan.paths.landlock;

@@ -10,7 +10,7 @@ use super::reaper::Reaper;
 use super::slots::Slots;
 use crate::config::{Config, Level, Wanted};
 use crate::jail::verify::{Check, failed_checks};
-use crate::jail::{Ids, JailError, Paths, Plan, Step};
+use crate::jail::{Ids, JailError, Parentage, Paths, Plan, Step, TMP_INODES};
 use crate::wire::Hello;
 use crate::zygote::handle::{Launcher, Zygote, ZygoteError, command};
 use crate::zygote::{Purpose, Role, Spawn};
@@ -36,6 +36,8 @@ pub enum Unavailable {
     Leaky(Vec<Check>),
     /// The zygote's process failed otherwise.
     Zygote(ZygoteError),
+    /// The child was not made the supervisor's own.
+    NotOurs,
     /// There is no nsjail to run.
     NoNsjail,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Unavailable {
                 write!(f, "entered, but this did not hold: {}", names.join("; "))
             }
             Self::Zygote(error) => error.fmt(f),
+            Self::NotOurs => f.write_str("children can't be made the supervisor's own"),
             Self::NoNsjail => f.write_str("no nsjail program on PATH"),
         }
     }
@@ -95,6 +98,26 @@ pub struct Tools<'a> {
     pub slots: &'a Slots,
 }
 
+/// The next variant of a plan to try after it failed so; `None` when there is none.
+fn adapted(plan: &Plan, why: &Unavailable) -> Option<Plan> {
+    let mut other = plan.clone();
+    match why {
+        Unavailable::Step(JailError { step: Step::IdMap | Step::ZygoteIds | Step::Ids, .. }) => {
+            other.ids = match plan.ids {
+                HIGH_RANGE => LOW_RANGE,
+                Ids::Range { .. } => Ids::Shared,
+                Ids::Shared => return None,
+            };
+        }
+        Unavailable::Step(JailError { step: Step::PrivateTmp, errno }) if *errno == Errno::EINVAL as i32 => {
+            other.tmp_inodes = None;
+        }
+        Unavailable::NotOurs => other.parentage = Parentage::Adopted,
+        _ => return None,
+    }
+    (other != *plan).then_some(other)
+}
+
 impl Tools<'_> {
     fn plan(&self, level: Level, ids: Ids, paths: Paths) -> Plan {
         Plan {
@@ -104,9 +127,11 @@ impl Tools<'_> {
             packages: self.config.packages.clone(),
             ids,
             paths,
+            parentage: Parentage::Sibling,
             tmp_bytes: self.config.tmp_size.0,
+            tmp_inodes: Some(TMP_INODES),
             #[cfg(feature = "fault-injection")]
-            faults: crate::fault::Faults::from_environment(),
+            faults: crate::fault::Faults::left_out(),
         }
     }
 
@@ -135,19 +160,8 @@ impl Tools<'_> {
         let none = Paths { chroot: false, landlock: false };
         match level {
             Level::Full => {
-                let mut result = Err(Unavailable::NoNsjail);
-                let candidates = if nix::unistd::geteuid().is_root() {
-                    &[HIGH_RANGE, LOW_RANGE, Ids::Shared][..]
-                } else {
-                    &[Ids::Shared]
-                };
-                for ids in candidates {
-                    result = self.verify(self.plan(level, *ids, none), None).await;
-                    // Other ids can only help where it was the ids that were refused.
-                    if !matches!(&result, Err(Unavailable::Step(JailError { step: Step::IdMap | Step::ZygoteIds | Step::Ids, .. }))) {
-                        break;
-                    }
-                }
+                let ids = if nix::unistd::geteuid().is_root() { HIGH_RANGE } else { Ids::Shared };
+                let result = self.verify_adapting(self.plan(level, ids, none)).await;
                 Attempt { level, result, found: None }
             }
             Level::Seccomp => {
@@ -158,7 +172,7 @@ impl Tools<'_> {
                         let chroot = found.chroot.is_none() && self.config.packages.is_none();
                         let paths = Paths { chroot, landlock: found.landlock.is_none() };
                         let ids = if found.ids.is_none() { HIGH_RANGE } else { Ids::Shared };
-                        let result = self.verify(self.plan(level, ids, paths), None).await;
+                        let result = self.verify_adapting(self.plan(level, ids, paths)).await;
                         Attempt { level, result, found: Some(found) }
                     }
                     Err(error) => Attempt { level, result: Err(error.into()), found: None },
@@ -170,6 +184,20 @@ impl Tools<'_> {
                     None => Err(Unavailable::NoNsjail),
                 };
                 Attempt { level, result, found: None }
+            }
+        }
+    }
+
+    /// Verifies `plan`, or the strongest variant of it that this kernel can do.
+    async fn verify_adapting(&self, mut plan: Plan) -> Result<Plan, Unavailable> {
+        loop {
+            let why = match self.verify(plan.clone(), None).await {
+                Ok(plan) => return Ok(plan),
+                Err(why) => why,
+            };
+            match adapted(&plan, &why) {
+                Some(other) => plan = other,
+                None => return Err(why),
             }
         }
     }
@@ -192,7 +220,11 @@ impl Tools<'_> {
         let mut child = Child::new(newborn, slot, self.reaper.clone()).map_err(ZygoteError::Start)?;
         let hello = tokio::time::timeout(VERIFY_TIME, child.hello()).await.unwrap_or(Err(StillBorn::Silent));
         match hello {
-            Ok(Hello::Verified { failed: 0 }) => Ok(plan),
+            // It must be the supervisor's to reap, or nobody could tell how a script ended.
+            Ok(Hello::Verified { failed: 0 }) => match child.end().await {
+                Some(_) => Ok(plan),
+                None => Err(Unavailable::NotOurs),
+            },
             Ok(Hello::Verified { failed }) => Err(Unavailable::Leaky(failed_checks(failed))),
             Err(StillBorn::Jail(step, errno)) => Err(match Step::from_index(step) {
                 Some(step) => Unavailable::Step(JailError { step, errno }),

@@ -39,6 +39,8 @@ impl Reaper {
                             let _ = ended.send(how);
                         }
                     }
+                    // Whoever waits for the end learns of it by getting none.
+                    Err(_) if ended.is_some() => {}
                     Err(errno) => tracing::error!(pid = pid.as_raw(), %errno, "a process could not be reaped"),
                 }
                 drop(slot);

@@ -5,7 +5,7 @@
 use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::config::Level;
 use crate::child::{self, Mind};
-use crate::jail::{self, ChildDescriptors, JailError, Plan, Ruleset, Step, Steps};
+use crate::jail::{self, ChildDescriptors, JailError, Parentage, Plan, Ruleset, Step, Steps};
 use crate::python::{self, Setup};
 use crate::sys;
 use crate::wire;
@@ -13,7 +13,7 @@ use super::own_proc::OwnProc;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair};
-use nix::unistd::pipe2;
+use nix::unistd::{Pid, pipe2};
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -145,23 +145,74 @@ impl Zygote {
             drop(ends);
             self.become_child(spawn, descriptors);
         }
-        let clone = || Steps::new(&self.plan).value(Step::Clone, || sys::clone_process(jail::clone_flags(&self.plan).bits(), self.thread_id));
+        let clone = || Steps::new(&self.plan).value(Step::Clone, || self.clone_child());
         let cloned = match &self.mind {
             Mind::Warm(interpreter) => interpreter.fork(clone)?,
             Mind::Cold { .. } | Mind::None => clone()?,
         };
         match cloned {
-            Some(pid) => Ok((pid.as_raw(), ends)),
+            Some(pid) => {
+                if self.plan.parentage == Parentage::Adopted {
+                    // It was waiting to become the supervisor's.
+                    nix::unistd::write(&ends[0], &[GO]).map_err(fail(Step::Clone))?;
+                }
+                Ok((pid.as_raw(), ends))
+            }
             None => {
                 drop(ends);
+                if self.plan.parentage == Parentage::Adopted {
+                    let _ = nix::unistd::read(&descriptors.channel, &mut [0]);
+                }
                 self.become_child(spawn, descriptors)
             }
+        }
+    }
+
+    fn clone_child(&self) -> Result<Option<Pid>, Errno> {
+        let clone = || sys::clone_process(jail::clone_flags(&self.plan).bits(), self.thread_id);
+        match self.plan.parentage {
+            Parentage::Sibling => clone(),
+            Parentage::Adopted => clone_for_adoption(clone),
         }
     }
 
     fn become_child(&mut self, spawn: Spawn, descriptors: ChildDescriptors) -> ! {
         let base = child::Base { plan: &self.plan, own_proc: &self.own_proc, address_space: self.warm.address_space };
         child::serve(&base, spawn, &self.mind, descriptors, self.ruleset.take())
+    }
+}
+
+/// What tells an adopted child that its parent is the supervisor now.
+const GO: u8 = 1;
+
+/// Has `clone` called by a process in between, which ends at once, so that the supervisor inherits the child. Returns
+/// when that has happened; `None` in the child.
+fn clone_for_adoption(clone: impl FnOnce() -> Result<Option<Pid>, Errno>) -> Result<Option<Pid>, Errno> {
+    let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
+    match sys::bare_fork()? {
+        None => match clone() {
+            Ok(None) => Ok(None),
+            made => {
+                let answer = match made {
+                    Ok(Some(pid)) => pid.as_raw(),
+                    Ok(None) => 0,
+                    Err(errno) => -(errno as i32),
+                };
+                let _ = nix::unistd::write(&tell, &answer.to_ne_bytes());
+                sys::exit_now(0)
+            }
+        },
+        Some(between) => {
+            drop(tell);
+            let mut answer = [0; 4];
+            let read = nix::unistd::read(&told, &mut answer);
+            sys::reap(between)?;
+            match (read?, i32::from_ne_bytes(answer)) {
+                (4, pid) if pid > 0 => Ok(Some(Pid::from_raw(pid))),
+                (4, errno) => Err(Errno::from_raw(-errno)),
+                _ => Err(Errno::ECHILD),
+            }
+        }
     }
 }
 
