@@ -343,7 +343,7 @@ impl Config {
             memory: mebibytes("MAYFLY_MAX_MEMORY_MB", MEMORY)?.max(limits.memory),
             output: bytes("MAYFLY_MAX_OUTPUT_BYTES", SIZE)?.max(limits.output),
         };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = crate::machine::cores();
         let concurrency = crate::machine::concurrency(cores, limits.memory);
         Ok(Self {
             listen: read.listen()?,

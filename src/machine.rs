@@ -4,12 +4,20 @@
 
 use crate::job::ByteSize;
 use std::fs;
+use std::sync::OnceLock;
 
 /// Scripts a core may run at once: most wait for something or are short, and a place costs nothing while it is empty.
 const PLACES_PER_CORE: usize = 16;
 
 /// Kept for the supervisor and the zygotes when memory is shared out.
 const RESERVE: u64 = 200 * 1024 * 1024;
+
+/// The cores this process may use, control group limits included. Found once: it takes a dozen system calls.
+#[must_use]
+pub fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
 
 /// How many scripts may run at once: by cores, and no more than fit the memory if each uses all it may.
 #[must_use]

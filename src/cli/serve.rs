@@ -11,8 +11,17 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub fn run(config: Config) -> i32 {
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(serve(config)),
+    // Children and zygotes need the other half of the cores; and with fewer threads fewer must be woken for one request.
+    let threads = machine::cores().div_ceil(2);
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+        // As a task of its own, so that no request has to cross from this thread to a worker.
+        Ok(runtime) => match runtime.block_on(runtime.spawn(serve(config))) {
+            Ok(status) => status,
+            Err(error) => {
+                eprintln!("mayfly: {error}");
+                exit::SOFTWARE
+            }
+        },
         Err(error) => {
             eprintln!("mayfly: no threads to serve with: {error}");
             exit::SOFTWARE

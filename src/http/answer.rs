@@ -159,7 +159,8 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
 /// A whole HTTP/1.1 error response as bytes, for where hyper has no request to answer. The connection closes after it.
 pub(super) fn raw_error(status: StatusCode, message: &str, id: &HeaderValue) -> Vec<u8> {
     let body = error_body(message);
-    let retry = if status == StatusCode::SERVICE_UNAVAILABLE { format!("retry-after: {RETRY}\r\n") } else { String::new() };
+    let retry =
+        if status == StatusCode::SERVICE_UNAVAILABLE { format!("retry-after: {RETRY}\r\n") } else { String::new() };
     let mut response = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
          x-request-id: {}\r\n{retry}connection: close\r\n\r\n",

@@ -182,7 +182,10 @@ mod tests {
         report.stderr = Some(Captured { kept: vec![], total: 2 });
         let include = Include { stdout: true, stderr: true, ..Include::default() };
         let (_, _, body) = text(encode(&report, include, ByteSize(10), "full"));
-        assert!(body.ends_with(r#""truncated":{"stdout":{"kept":0,"total":1},"stderr":{"kept":0,"total":2}}}"#), "{body}");
+        assert!(
+            body.ends_with(r#""truncated":{"stdout":{"kept":0,"total":1},"stderr":{"kept":0,"total":2}}}"#),
+            "{body}"
+        );
     }
 
     #[test]

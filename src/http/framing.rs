@@ -17,9 +17,16 @@ enum State {
     /// One of so many bytes of a body whose length is known.
     Length(u64),
     /// A digit of a chunk's size, or what follows the digits.
-    Size { size: u64, digits: u8 },
-    Extension { size: u64 },
-    SizeLf { size: u64 },
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    Extension {
+        size: u64,
+    },
+    SizeLf {
+        size: u64,
+    },
     /// One of so many bytes of a chunk.
     Chunk(u64),
     ChunkCr,
@@ -147,8 +154,21 @@ mod tests {
     fn broken_chunks_are_refused() {
         let long = format!("5;{}", "x".repeat(MAX_IDLE + 1));
         let cases = [
-            "\r\n", ";\r\n", "-1\r\n", "g\r\n", " 5\r\n", "5 \r\n", "0x5\r\n", "123456789\r\n", "5\nhello", "5\r\nhello0",
-            "5\r\nhello\n0", "0\r\n\n", "0\r\n folded\r\n\r\n", "5;\n", &long,
+            "\r\n",
+            ";\r\n",
+            "-1\r\n",
+            "g\r\n",
+            " 5\r\n",
+            "5 \r\n",
+            "0x5\r\n",
+            "123456789\r\n",
+            "5\nhello",
+            "5\r\nhello0",
+            "5\r\nhello\n0",
+            "0\r\n\n",
+            "0\r\n folded\r\n\r\n",
+            "5;\n",
+            &long,
         ];
         for text in cases {
             assert_eq!(body_length(text.as_bytes()), Err(Broken), "{text:?}");

@@ -36,10 +36,8 @@ const VERSION: Fault = Fault {
     message: "HTTP/1.1, HTTP/1.0 and HTTP/2 with prior knowledge are served",
 };
 
-const CODING: Fault = Fault {
-    status: StatusCode::NOT_IMPLEMENTED,
-    message: "Transfer-Encoding other than 'chunked' is not supported",
-};
+const CODING: Fault =
+    Fault { status: StatusCode::NOT_IMPLEMENTED, message: "Transfer-Encoding other than 'chunked' is not supported" };
 
 /// Looks for the end of a head in `bytes`: its length, once it is complete. `line` is where the line begins that was
 /// not yet complete at the last look; start with 0.
@@ -68,8 +66,9 @@ struct Seen<'a> {
 
 /// Checks a complete head, its empty last line included, and says what body follows.
 pub(super) fn check(head: &[u8]) -> Result<Framing, Fault> {
-    let lines = head.strip_suffix(b"\r\n\r\n").ok_or(bad("Malformed request: empty head"))?;
-    let mut lines = lines.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let lines = head.strip_suffix(b"\r\n").unwrap_or(head);
+    // Exactly the line's end goes: a second CR before it is a control character like any other.
+    let mut lines = lines.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r\n").unwrap_or(line));
     let is_1_1 = check_request_line(lines.next().unwrap_or_default())?;
     let mut seen = Seen::default();
     for line in lines {
@@ -211,6 +210,8 @@ mod tests {
             with("Transfer-Encoding: \u{b}chunked"),
             with("X: a\r\n folded"),
             with("X: a\rb"),
+            with("X: a\r"),
+            with("X: a\r\r\nY: b"),
             with("X: a\0b"),
             with(": empty"),
             with("no colon"),

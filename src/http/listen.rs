@@ -52,7 +52,8 @@ pub(super) async fn run<E: Execute>(
     shutdown: impl Future<Output = ()>,
 ) {
     let drain_time = front.settings.drain_time;
-    let mut open = Open { front, tasks: JoinSet::new(), known: HashMap::new(), turned_away: JoinSet::new(), warned: None };
+    let mut open =
+        Open { front, tasks: JoinSet::new(), known: HashMap::new(), turned_away: JoinSet::new(), warned: None };
     // Given up when there is no other, to tell one client so; whoever comes next waits until it is back.
     let mut spare = None;
     let mut shutdown = pin!(shutdown);

@@ -138,9 +138,7 @@ fn parse_limit(name: &str, given: Option<&RawValue>, least: u64, most: u64) -> R
     match text.parse::<u64>() {
         Ok(number) if is_whole && (least..=most).contains(&number) => Ok(Some(number)),
         // More digits than fit a u64 are above any maximum.
-        _ if is_whole && text != "0" => {
-            wrong(format!("'limits.{name}' is too large: the maximum is {most}"))
-        }
+        _ if is_whole && text != "0" => wrong(format!("'limits.{name}' is too large: the maximum is {most}")),
         _ => wrong(format!("'limits.{name}' must be a whole number from {least} to {most}")),
     }
 }

@@ -111,8 +111,14 @@ fn what_is_wrong_is_said() {
         ("\"script\"", "Request body must be a JSON object".to_owned()),
         ("5", "Request body must be a JSON object".to_owned()),
         ("{\n \"script\": x}", "Request body is not valid JSON: expected value at line 2 column 12".to_owned()),
-        ("{\"script\": \"x\"} {}", "Request body is not valid JSON: trailing characters at line 1 column 17".to_owned()),
-        ("{\"script\": \"x\"", "Request body is not valid JSON: EOF while parsing an object at line 1 column 14".to_owned()),
+        (
+            "{\"script\": \"x\"} {}",
+            "Request body is not valid JSON: trailing characters at line 1 column 17".to_owned(),
+        ),
+        (
+            "{\"script\": \"x\"",
+            "Request body is not valid JSON: EOF while parsing an object at line 1 column 14".to_owned(),
+        ),
         ("{\"script\": NaN}", "Request body is not valid JSON: expected value at line 1 column 12".to_owned()),
         (r#"{"script": "x", "script": "y"}"#, "'script' is given more than once".to_owned()),
         (r#"{"script": "x", "a": 1}"#, format!("Unknown field 'a'; {known}")),
@@ -131,7 +137,10 @@ fn what_is_wrong_is_said() {
             r#"{"script": "x", "limits": {"wall": 5}}"#,
             "Unknown field 'limits.wall'; known fields are wall_ms, cpu_ms, memory_mb, output_bytes".to_owned(),
         ),
-        (r#"{"script": "x", "limits": {"cpu_ms": 5, "cpu_ms": 6}}"#, "'limits.cpu_ms' is given more than once".to_owned()),
+        (
+            r#"{"script": "x", "limits": {"cpu_ms": 5, "cpu_ms": 6}}"#,
+            "'limits.cpu_ms' is given more than once".to_owned(),
+        ),
         (
             r#"{"script": "x", "include": ["stdin"]}"#,
             "Unknown word 'stdin' in 'include'; known ones are stdout, stderr, usage, isolation".to_owned(),

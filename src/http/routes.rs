@@ -84,12 +84,8 @@ pub(super) async fn respond<E: Execute>(
 
     line.answer(answer.status, answer.code, answer.spent, answer.body.len());
     let close = !answer.is_read || signals.draining.load(Ordering::Relaxed);
-    let sending = Sending {
-        id: line.id.clone(),
-        isolation: (route == Route::Execute).then_some(isolation),
-        close,
-        head_only,
-    };
+    let sending =
+        Sending { id: line.id.clone(), isolation: (route == Route::Execute).then_some(isolation), close, head_only };
     let response = answer::respond(answer, sending);
     signals.answered.store(true, Ordering::Relaxed);
     response
@@ -114,7 +110,9 @@ fn answer_without_body<E: Execute>(service: &E, route: Route, method: &Method) -
         return method_not_allowed(route.methods());
     }
     match route {
-        Route::Ready if !service.ready() => not_now("not ready: no interpreter is warm, or the service is shutting down"),
+        Route::Ready if !service.ready() => {
+            not_now("not ready: no interpreter is warm, or the service is shutting down")
+        }
         Route::Health if !service.alive() => not_now("not alive"),
         Route::Ready => Answer::new(StatusCode::OK, "ok", br#"{"status":"ready"}"#.to_vec()),
         Route::Version => Answer::new(StatusCode::OK, "ok", version()),

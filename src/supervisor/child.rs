@@ -26,6 +26,8 @@ const MAX_HELLO: usize = 64;
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
+    /// Whether it was killed already: once is enough.
+    killed: bool,
     /// Taken when the child is handed to the reaper.
     slot: Option<Slot>,
     reaper: Reaper,
@@ -56,7 +58,7 @@ pub enum StillBorn {
 impl Drop for Child {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            let _ = kill(self.pid, Signal::SIGKILL);
+            self.kill();
             self.reaper.bury_child(self.pid, slot);
         }
     }
@@ -72,6 +74,7 @@ impl Child {
         match sys::watch(channel, Interest::READABLE | Interest::WRITABLE) {
             Ok(channel) => Ok(Self {
                 pid,
+                killed: false,
                 slot: Some(slot),
                 reaper,
                 channel,
@@ -187,9 +190,11 @@ impl Child {
     }
 
     /// Kills the child. Its outputs and what it sent can still be read.
-    pub fn kill(&self) {
-        // It can't have been reaped: its slot is still here.
-        let _ = kill(self.pid, Signal::SIGKILL);
+    pub fn kill(&mut self) {
+        if !std::mem::replace(&mut self.killed, true) {
+            // It can't have been reaped: only `drop` and `end` hand it to the reaper.
+            let _ = kill(self.pid, Signal::SIGKILL);
+        }
     }
 
     /// Whether the process has ended by itself, looked at without reaping it.

@@ -7,6 +7,7 @@ use super::child::Child;
 use super::output::Output;
 use super::verdict::Stop;
 use crate::job::{Job, Limits};
+use crate::machine;
 use crate::outcome::{Captured, Usage};
 use crate::sys::Ended;
 use crate::wire;
@@ -121,7 +122,7 @@ async fn exchange(child: &Child, frame: &[u8], cap: usize) -> Stop {
 /// Returns when the wall clock or the processor time runs out.
 async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
     let deadline = began + limits.wall;
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    let cores = u32::try_from(machine::cores()).unwrap_or(1);
     let mut left = limits.cpu;
     loop {
         // All cores together can't have used what is left before this.

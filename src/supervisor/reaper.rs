@@ -2,25 +2,88 @@
 //!
 //! Runs in the supervisor. A process is handed over once, after it was killed or was seen to be ending; until it is
 //! reaped its pid can't be used again, so nothing here can hit a stranger. Its slot is free only then.
+//!
+//! Nobody waits for most of the dead, so they are reaped in batches: waking a thread for each costs more than the call.
 
 use super::slots::Slot;
 use crate::sys::{self, Ended};
 use nix::unistd::Pid;
 use std::io;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How long a process that nobody waits for may stay a zombie while others join it.
+const BATCH_TIME: Duration = Duration::from_millis(10);
 
 /// The way to the thread.
 #[derive(Debug, Clone)]
 pub struct Reaper {
-    orders: Sender<Order>,
+    grave: Arc<Grave>,
 }
 
+#[derive(Debug, Default)]
+struct Grave {
+    waiting: Mutex<Waiting>,
+    bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    orders: Vec<Order>,
+    /// Somebody waits for one of them.
+    urgent: bool,
+}
+
+#[derive(Debug)]
 struct Order {
     pid: Pid,
     /// Dropped, and so freed, when the process is gone.
     slot: Option<Slot>,
     ended: Option<oneshot::Sender<Ended>>,
+}
+
+impl Grave {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next batch: whoever came within [`BATCH_TIME`] of the first, or sooner if somebody waits.
+    fn next_batch(&self) -> Vec<Order> {
+        let mut waiting = self.lock();
+        while waiting.orders.is_empty() {
+            waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !waiting.urgent {
+            let waited = self.bell.wait_timeout_while(waiting, BATCH_TIME, |waiting| !waiting.urgent);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        waiting.urgent = false;
+        std::mem::take(&mut waiting.orders)
+    }
+
+    fn add(&self, order: Order) {
+        let mut waiting = self.lock();
+        let urgent = order.ended.is_some();
+        let wake = urgent || waiting.orders.is_empty();
+        waiting.urgent |= urgent;
+        waiting.orders.push(order);
+        drop(waiting);
+        if wake {
+            self.bell.notify_one();
+        }
+    }
+}
+
+fn reap(Order { pid, slot, ended }: Order) {
+    match (sys::reap(pid), ended) {
+        // Nobody may want to know any more.
+        (Ok(how), Some(ended)) => drop(ended.send(how)),
+        // Whoever waits for the end learns of it by getting none.
+        (Ok(_), None) | (Err(_), Some(_)) => {}
+        (Err(errno), None) => tracing::error!(pid = pid.as_raw(), %errno, "a process could not be reaped"),
+    }
+    drop(slot);
 }
 
 impl Reaper {
@@ -29,47 +92,30 @@ impl Reaper {
     /// # Errors
     /// When no thread can be made.
     pub fn start() -> io::Result<Self> {
-        let (orders, incoming) = channel::<Order>();
+        let grave = Arc::new(Grave::default());
+        let own = Arc::clone(&grave);
         std::thread::Builder::new().name("reaper".to_owned()).spawn(move || {
-            for Order { pid, slot, ended } in incoming {
-                match sys::reap(pid) {
-                    Ok(how) => {
-                        if let Some(ended) = ended {
-                            // Nobody may want to know any more.
-                            let _ = ended.send(how);
-                        }
-                    }
-                    // Whoever waits for the end learns of it by getting none.
-                    Err(_) if ended.is_some() => {}
-                    Err(errno) => tracing::error!(pid = pid.as_raw(), %errno, "a process could not be reaped"),
-                }
-                drop(slot);
+            loop {
+                own.next_batch().into_iter().for_each(reap);
             }
         })?;
-        Ok(Self { orders })
+        Ok(Self { grave })
     }
 
     /// Reaps a process that was killed, whenever it is gone.
     pub fn bury(&self, pid: Pid) {
-        self.send(Order { pid, slot: None, ended: None });
+        self.grave.add(Order { pid, slot: None, ended: None });
     }
 
     /// Reaps a child that was killed, and frees its slot.
     pub fn bury_child(&self, pid: Pid, slot: Slot) {
-        self.send(Order { pid, slot: Some(slot), ended: None });
+        self.grave.add(Order { pid, slot: Some(slot), ended: None });
     }
 
     /// Reaps a child that was killed or is ending, frees its slot, and tells how it ended.
     pub async fn await_child(&self, pid: Pid, slot: Slot) -> Option<Ended> {
         let (ended, answer) = oneshot::channel();
-        self.send(Order { pid, slot: Some(slot), ended: Some(ended) });
+        self.grave.add(Order { pid, slot: Some(slot), ended: Some(ended) });
         answer.await.ok()
-    }
-
-    fn send(&self, order: Order) {
-        if let Err(unsent) = self.orders.send(order) {
-            // The thread ends with the process only; should it be gone, blocking here beats a zombie.
-            let _ = sys::reap(unsent.0.pid);
-        }
     }
 }

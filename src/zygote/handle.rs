@@ -104,7 +104,9 @@ impl Launcher {
 /// What a zygote process needs besides its plan: environment variables that libraries read when they are loaded. One thread
 /// each, or a fork would lose the others; one malloc arena, or each thread would reserve 64 MiB of the child's
 /// address space.
-pub const ENVIRONMENT: [(&str, &str); 12] = [
+pub const ENVIRONMENT: [(&str, &str); 13] = [
+    // glibc ends a process whose thread can't register rseq, and the filter refuses it.
+    ("GLIBC_TUNABLES", "glibc.pthread.rseq=0"),
     ("HOME", "/tmp"),
     ("LANG", "C.UTF-8"),
     ("LC_ALL", "C.UTF-8"),
