@@ -51,8 +51,16 @@ pub fn generate(out_dir: &Path, arch: &str) {
     for variant in VARIANTS {
         let mut policy = policy::load(&source, variant, arch);
         let allowed = policy.allowed();
-        assert!(allowed <= MOST_ALLOWED, "{variant}/{arch}: {allowed} system calls allowed, at most {MOST_ALLOWED} may be");
-        mutate(&mut policy, dropped.as_deref(), loosened.as_deref());
+        assert!(
+            allowed <= MOST_ALLOWED,
+            "{variant}/{arch}: {allowed} system calls allowed, at most {MOST_ALLOWED} may be"
+        );
+        if let Some(name) = &dropped {
+            drop_rule(&mut policy, name);
+        }
+        if let Some(name) = &loosened {
+            loosen_rule(&mut policy, name);
+        }
         let program = compile::program(&policy);
         prove::behaves(&policy, &program);
         emit::policy(&mut out, &policy, &program);
@@ -63,17 +71,23 @@ pub fn generate(out_dir: &Path, arch: &str) {
 fn mutation(variable: &str) -> Option<String> {
     println!("cargo::rerun-if-env-changed={variable}");
     let name = env::var(variable).ok()?;
-    assert!(env::var("PROFILE").as_deref() != Ok("release"), "{variable} is set: a release build has no weakened filter");
+    assert!(
+        env::var("PROFILE").as_deref() != Ok("release"),
+        "{variable} is set: a release build has no weakened filter"
+    );
     println!("cargo::warning={variable}={name}: this build's filter is deliberately wrong");
     Some(name)
 }
 
-fn mutate(policy: &mut Policy, dropped: Option<&str>, loosened: Option<&str>) {
-    if let Some(name) = dropped {
-        policy.rules.retain(|rule| rule.name != name);
-    }
-    if let Some(rule) = policy.rules.iter_mut().find(|rule| Some(rule.name.as_str()) == loosened) {
-        rule.cases.clear();
-        rule.otherwise = policy::Fate::Allow;
-    }
+fn drop_rule(policy: &mut Policy, name: &str) {
+    let before = policy.rules.len();
+    policy.rules.retain(|rule| rule.name != name);
+    assert!(policy.rules.len() < before, "{DROP_RULE}: there is no rule for {name}");
+}
+
+fn loosen_rule(policy: &mut Policy, name: &str) {
+    let rule = policy.rules.iter_mut().find(|rule| rule.name == name);
+    let rule = rule.unwrap_or_else(|| panic!("{LOOSEN_RULE}: there is no rule for {name}"));
+    rule.cases.clear();
+    rule.otherwise = policy::Fate::Allow;
 }

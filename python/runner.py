@@ -94,6 +94,17 @@ def reseed():
         modules["uuid"]._node = modules["uuid"]._last_timestamp = None
 
 
+def warm_fork_hooks():
+    """Do in the zygote what the standard library does in each new child, so that its code is warm there too.
+
+    Run often enough, CPython specialises the code and fills its caches, which writes to pages that every child would
+    otherwise copy. In a process with one thread the hooks change nothing that matters.
+    """
+    threading._after_fork()
+    if "random" in sys.modules:
+        sys.modules["random"].seed()
+
+
 def await_to_the_end(awaitable, is_coroutine):
     """Run what an `async def main` returned, in a new event loop."""
     from asyncio import run

@@ -56,8 +56,18 @@ fn command_line() -> Command {
             Command::new("run")
                 .about("Run one script in the same jail and print its result as JSON")
                 .arg(Arg::new("FILE").required(true).help("the script; - is standard input"))
-                .arg(Arg::new("args").long("args").value_name("JSON").help("positional arguments of main(): a JSON list"))
-                .arg(Arg::new("kwargs").long("kwargs").value_name("JSON").help("keyword arguments of main(): a JSON object"))
+                .arg(
+                    Arg::new("args")
+                        .long("args")
+                        .value_name("JSON")
+                        .help("positional arguments of main(): a JSON list"),
+                )
+                .arg(
+                    Arg::new("kwargs")
+                        .long("kwargs")
+                        .value_name("JSON")
+                        .help("keyword arguments of main(): a JSON object"),
+                )
                 .arg(Arg::new("stdin").long("stdin").value_name("FILE").help("what the script reads from its stdin")),
         ))
         .subcommand(settings(

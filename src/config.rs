@@ -37,9 +37,17 @@ const fn setting(name: &'static str, default: &'static str, about: &'static str)
 pub const SETTINGS: &[Setting] = &[
     setting("MAYFLY_LISTEN", "127.0.0.1:8080", "address and port to serve on; 0.0.0.0 and its port when PORT is set"),
     setting("PORT", "(unset)", "port to serve on, on all addresses; MAYFLY_LISTEN wins"),
-    setting("MAYFLY_ISOLATION", "auto", "auto, full, seccomp or nsjail; a named level that can't be had ends the start"),
+    setting(
+        "MAYFLY_ISOLATION",
+        "auto",
+        "auto, full, seccomp or nsjail; a named level that can't be had ends the start",
+    ),
     setting("MAYFLY_START", "warm", "warm: children forked from a warm interpreter; cold: a fresh interpreter each"),
-    setting("MAYFLY_PRELOAD", "numpy,pandas", "modules that the loaded zygote imports; those not installed are left out"),
+    setting(
+        "MAYFLY_PRELOAD",
+        "numpy,pandas",
+        "modules that the loaded zygote imports; those not installed are left out",
+    ),
     setting("MAYFLY_PACKAGES", "(in the jail root)", "directory of third-party packages that scripts can import"),
     setting("MAYFLY_ROOT", "(beside the program)", "the jail root: the directory tree that scripts see"),
     setting("MAYFLY_WALL_MS", "5000", "wall-clock limit of a run, in milliseconds"),
@@ -59,9 +67,21 @@ pub const SETTINGS: &[Setting] = &[
     setting("MAYFLY_READY", "(2 a core)", "ready children kept by each zygote"),
     setting("MAYFLY_RENEW_FORKS", "100000", "children after which a zygote is replaced"),
     setting("MAYFLY_RENEW_MINUTES", "60", "minutes after which a zygote is replaced"),
-    setting("MAYFLY_CONNECTIONS", "1024", "open connections; more are answered 503 and closed"),
-    setting("MAYFLY_HEADER_MS", "10000", "time for a connection's first byte and for a request's headers, in milliseconds"),
-    setting("MAYFLY_BODY_MS", "20000", "time for a request's body, and for a client to take its answer, in milliseconds"),
+    setting(
+        "MAYFLY_CONNECTIONS",
+        "1024",
+        "open connections; beyond it the one that waited longest for its client is closed",
+    ),
+    setting(
+        "MAYFLY_HEADER_MS",
+        "10000",
+        "time for a connection's first byte and for a request's headers, in milliseconds",
+    ),
+    setting(
+        "MAYFLY_BODY_MS",
+        "20000",
+        "time for a request's body, and for a client to take its answer, in milliseconds",
+    ),
     setting("MAYFLY_IDLE_MS", "60000", "how long an idle connection is kept, in milliseconds"),
     setting("MAYFLY_DRAIN_MS", "8000", "how long running scripts may take after SIGTERM, in milliseconds"),
     setting("MAYFLY_LOG", "text", "text or json: the form of the log on stderr"),
@@ -215,7 +235,12 @@ impl Reader<'_> {
         self.parse_number(name, self.or_default(name), range)
     }
 
-    fn parse_number(&self, name: &'static str, value: String, range: std::ops::RangeInclusive<u64>) -> Result<u64, ConfigError> {
+    fn parse_number(
+        &self,
+        name: &'static str,
+        value: String,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, ConfigError> {
         match value.parse() {
             Ok(number) if range.contains(&number) => Ok(number),
             _ => Err(ConfigError {
@@ -226,10 +251,17 @@ impl Reader<'_> {
         }
     }
 
-    fn count(&self, name: &'static str, found: usize, range: std::ops::RangeInclusive<u64>) -> Result<usize, ConfigError> {
+    fn count(
+        &self,
+        name: &'static str,
+        found: usize,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<usize, ConfigError> {
         match self.text(name) {
             None => Ok(found),
-            Some(value) => self.parse_number(name, value, range).map(|number| usize::try_from(number).unwrap_or(usize::MAX)),
+            Some(value) => {
+                self.parse_number(name, value, range).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+            }
         }
     }
 

@@ -14,6 +14,7 @@ mod root;
 mod step;
 pub mod verify;
 
+pub use self::identity::slot_id;
 pub use self::landlock::{Ruleset, make as make_ruleset};
 pub use limits::ChildLimits;
 pub use step::{JailError, Step, Steps};
@@ -223,9 +224,7 @@ pub fn seal_zygote(plan: &Plan) -> Result<(), JailError> {
     let steps = Steps::new(plan);
     steps.take(Step::Signals, sys::reset_signals)?;
     steps.take(Step::ZygoteDumpable, || nix::sys::prctl::set_dumpable(false))?;
-    steps.take(Step::ZygoteParentDeathSignal, || {
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
-    })
+    steps.take(Step::ZygoteParentDeathSignal, || nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL))
 }
 
 /// Tries `chroot` by itself, for a probe that ends after it.
@@ -286,9 +285,7 @@ pub fn enter(
     steps.take(Step::Ids, || identity::take_slot(plan, slot))?;
     steps.take(Step::Capabilities, identity::drop_capabilities)?;
     steps.take(Step::Dumpable, || nix::sys::prctl::set_dumpable(false))?;
-    steps.take(Step::ParentDeathSignal, || {
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
-    })?;
+    steps.take(Step::ParentDeathSignal, || nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL))?;
     steps.take(Step::NoNewPrivileges, nix::sys::prctl::set_no_new_privs)?;
     if plan.needs_ruleset() {
         steps.take(Step::Landlock, || landlock::enforce(ruleset))?;

@@ -33,15 +33,11 @@ pub fn concurrency(cores: usize, memory_each: ByteSize) -> usize {
 #[must_use]
 pub fn memory() -> Option<ByteSize> {
     let read = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    [
-        read("/sys/fs/cgroup/memory.max"),
-        read("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-        total_memory(),
-    ]
-    .into_iter()
-    .flatten()
-    .min()
-    .map(ByteSize)
+    [read("/sys/fs/cgroup/memory.max"), read("/sys/fs/cgroup/memory/memory.limit_in_bytes"), total_memory()]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(ByteSize)
 }
 
 fn total_memory() -> Option<u64> {

@@ -185,7 +185,9 @@ impl fmt::Display for Refusal {
             Self::QueueFull => f.write_str("all places are taken and the queue is full; try again in a second"),
             Self::Draining => f.write_str("the service is shutting down; try again in a second"),
             Self::NoZygote => f.write_str("no interpreter is ready; try again in a second"),
-            Self::Jail { .. } => f.write_str("the jail could not be set up, so the script was not run; try again in a second"),
+            Self::Jail { .. } => {
+                f.write_str("the jail could not be set up, so the script was not run; try again in a second")
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod config;
 mod decode;
 mod encode;
 mod execute;
+mod heap;
 mod open;
 mod path;
 mod preload;
@@ -77,6 +78,7 @@ struct Captured {
     set_input: Py<PyAny>,
     flush_by_line: Py<PyAny>,
     reseed: Py<PyAny>,
+    warm_fork_hooks: Py<PyAny>,
     compile: Py<PyAny>,
     builtins: Py<PyAny>,
     stdout: Py<PyAny>,
@@ -94,6 +96,14 @@ struct Captured {
 pub struct Interpreter {
     captured: Captured,
     reserve: RefCell<Option<Vec<u8>>>,
+}
+
+/// The version of the `CPython` this program is linked with, as `3.11.2`. Needs no interpreter.
+#[must_use]
+pub fn linked_version() -> String {
+    // SAFETY: the function gives a static, null-terminated string, and may be called before initialisation.
+    let text = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) };
+    text.to_string_lossy().split_whitespace().next().unwrap_or_default().to_owned()
 }
 
 /// Starts the interpreter, in a process with one thread.
@@ -135,6 +145,7 @@ fn capture(py: Python<'_>) -> PyResult<Captured> {
         set_input: take(&runner, "set_input")?,
         flush_by_line: take(&runner, "flush_by_line")?,
         reseed: take(&runner, "reseed")?,
+        warm_fork_hooks: take(&runner, "warm_fork_hooks")?,
         compile: py.import("builtins")?.getattr("compile")?.unbind(),
         builtins: py.import("builtins")?.into_any().unbind(),
         stdout,
@@ -165,9 +176,7 @@ impl Interpreter {
     /// The interpreter's version, as `3.11.2`.
     #[must_use]
     pub fn version(&self) -> String {
-        // SAFETY: the function gives a static, null-terminated string.
-        let text = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) };
-        text.to_string_lossy().split_whitespace().next().unwrap_or_default().to_owned()
+        linked_version()
     }
 
     /// Imports what most scripts import, then `modules`; says of each of these whether it worked.
@@ -187,16 +196,30 @@ impl Interpreter {
     /// Ends the warming: everything loaded so far is taken out of the garbage collector's sight, so that no collection
     /// in a child touches, and thereby copies, the pages it shares with the zygote.
     pub fn freeze(&self) {
+        let collector = |step: &str| {
+            Python::attach(|py| {
+                // A zygote without its `gc` module would only be slower.
+                let _ = py.import("gc").and_then(|gc| gc.call_method0(step));
+            });
+        };
+        // Describing a failure blocks signals for good; a zygote has to go on.
+        let signals = report::SignalMask::now();
+        collector("collect");
         for _ in 0..REHEARSALS {
-            self.rehearse_here();
-        }
-        Python::attach(|py| {
-            if let Ok(gc) = py.import("gc") {
-                for step in ["collect", "freeze", "enable"] {
-                    let _ = gc.call_method0(step);
-                }
+            Python::attach(|py| {
+                let _ = self.captured.warm_fork_hooks.call0(py);
+            });
+            self.reseed();
+            for script in preload::OTHERS.iter().chain([&preload::ORDINARY]) {
+                self.rehearse_here(script);
             }
-        });
+        }
+        collector("collect");
+        self.rehearse_here(preload::ORDINARY);
+        signals.restore();
+        heap::settle();
+        collector("freeze");
+        collector("enable");
     }
 
     /// How many threads have state in the interpreter: 1, unless an import started some.
@@ -252,13 +275,13 @@ impl Interpreter {
     /// Runs a trivial script the way `run` does, so that the pages it writes are this process's own before the job
     /// comes. Leaves nothing behind.
     pub fn rehearse(&self, _jailed: &Jailed) {
-        self.rehearse_here();
+        self.rehearse_here(preload::ORDINARY);
     }
 
-    /// `rehearse`, in a zygote too: its script is ours.
-    fn rehearse_here(&self) {
+    /// Runs a script of ours, in a zygote too.
+    fn rehearse_here(&self, script: &str) {
         let job = JobFrame {
-            script: preload::REHEARSAL.to_owned(),
+            script: script.to_owned(),
             args: Vec::new(),
             kwargs: Vec::new(),
             stdin: String::new(),

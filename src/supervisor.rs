@@ -44,6 +44,13 @@ pub enum StartError {
     Thread(io::Error),
     /// The jail root's manifest can't be read.
     Manifest(io::Error),
+    /// The program and the jail root belong to different `CPython`s: extension modules would not load.
+    Mismatch {
+        /// The program's.
+        linked: String,
+        /// The jail root's.
+        root: String,
+    },
     /// No isolation that was asked for can be had: what was tried.
     Isolation(Vec<Attempt>),
 }
@@ -52,7 +59,13 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Thread(error) => write!(f, "a thread can't be made: {error}"),
-            Self::Manifest(error) => write!(f, "the jail root's mayfly.json can't be read: {error}; `make build` makes a new one"),
+            Self::Manifest(error) => {
+                write!(f, "the jail root's mayfly.json can't be read: {error}; `make build` makes a new one")
+            }
+            Self::Mismatch { linked, root } => write!(
+                f,
+                "this program embeds CPython {linked}, and the jail root was made for {root}; `make build` makes both alike"
+            ),
             Self::Isolation(attempts) => {
                 f.write_str("this isolation can't be had here")?;
                 for attempt in attempts {
@@ -99,6 +112,10 @@ impl Supervisor {
         let reaper = Reaper::start().map_err(StartError::Thread)?;
         let slots = Slots::default();
         let manifest = Manifest::read(&config).map_err(StartError::Manifest)?;
+        let linked = crate::python::linked_version();
+        if linked != manifest.python {
+            return Err(StartError::Mismatch { linked, root: manifest.python });
+        }
         // For kernels where a zygote's children become the supervisor's only by adoption.
         crate::sys::adopt_orphans().map_err(|errno| StartError::Thread(errno.into()))?;
         let tools = Tools { config: &config, manifest: &manifest, launcher: &launcher, reaper: &reaper, slots: &slots };

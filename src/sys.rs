@@ -142,8 +142,7 @@ pub fn install_filter(program: &[Instruction]) -> Result<(), Errno> {
         filter: program.as_ptr().cast_mut(),
     };
     // SAFETY: the kernel reads `len` instructions from `filter` and copies them.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
-        .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) }).map(drop)
 }
 
 /// Makes this process the parent of descendants whose own parent ends.
@@ -224,8 +223,13 @@ pub fn in_bounding_set(capability: u32) -> Option<bool> {
 pub fn set_limit_of(pid: Pid, resource: nix::sys::resource::Resource, value: u64) -> Result<(), Errno> {
     let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
     // SAFETY: the kernel reads one rlimit and writes none.
-    check(unsafe { libc::prlimit(pid.as_raw(), resource as libc::__rlimit_resource_t, &raw const limit, std::ptr::null_mut()) }.into())
-        .map(drop)
+    check(
+        unsafe {
+            libc::prlimit(pid.as_raw(), resource as libc::__rlimit_resource_t, &raw const limit, std::ptr::null_mut())
+        }
+        .into(),
+    )
+    .map(drop)
 }
 
 /// How a process ended, and what it used.
@@ -328,26 +332,56 @@ pub fn reset_signals() -> Result<(), Errno> {
     nix::sys::signal::SigSet::empty().thread_set_mask()
 }
 
+/// Lets the program that `command` starts find `descriptor` under `number`. All numbers passed to one command must differ
+/// and lie below 10.
+///
+/// # Errors
+/// `EMFILE`.
+pub fn pass(command: &mut Command, descriptor: &OwnedFd, number: RawFd) -> std::io::Result<()> {
+    /// From here on, so that no descriptor on its way has a number that another is to get.
+    const ASIDE: RawFd = 10;
+    let aside = nix::fcntl::fcntl(descriptor, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(ASIDE))?;
+    // SAFETY: it was just made, and nothing else owns it.
+    let aside = unsafe { OwnedFd::from_raw_fd(aside) };
+    // SAFETY: between fork and exec only dup2 runs, which is async-signal-safe and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            check(libc::dup2(aside.as_raw_fd(), number).into())?;
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+/// Makes the program that `command` starts, and what it starts in turn, the first that the kernel kills when memory runs out.
+pub fn sacrifice(command: &mut Command) {
+    // SAFETY: between fork and exec only open, write and close run, which are async-signal-safe and allocate nothing.
+    unsafe {
+        command.pre_exec(|| {
+            let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            check(file.into())?;
+            let written = check(libc::write(file, c"1000".as_ptr().cast(), 4) as c_long);
+            libc::close(file);
+            Ok(written.map(drop)?)
+        });
+    }
+}
+
 /// Starts `command` with `control` as its descriptor 3, to be killed when the calling thread ends.
 ///
 /// # Errors
 /// What `fork` and `execve` give.
-pub fn spawn_with_control(command: &mut Command, control: OwnedFd) -> std::io::Result<Pid> {
-    let number = control.as_raw_fd();
-    // SAFETY: between fork and exec only dup2, fcntl and prctl run, which are async-signal-safe and allocate nothing.
+pub fn spawn_with_control(mut command: Command, control: OwnedFd) -> std::io::Result<Pid> {
+    pass(&mut command, &control, 3)?;
+    // SAFETY: between fork and exec only prctl runs, which is async-signal-safe and allocates nothing.
     unsafe {
-        command.pre_exec(move || {
-            if number == 3 {
-                check(libc::fcntl(3, libc::F_SETFD, 0).into())?;
-            } else {
-                check(libc::dup2(number, 3).into())?;
-            }
+        command.pre_exec(|| {
             check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0).into())?;
             Ok(())
         });
     }
     let child = command.spawn()?;
-    drop(control);
+    // With the command goes the last copy of `control`: from here on its end is the process's end.
     Ok(Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?))
 }
 

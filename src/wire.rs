@@ -139,8 +139,7 @@ pub fn payload_length(header: [u8; HEADER], cap: usize) -> Result<usize, WireErr
 /// [`WireError::Payload`] or [`WireError::Trailing`].
 pub fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M, WireError> {
     let config = bincode::config::standard().with_limit::<MAX_FRAME>();
-    let (message, used) =
-        bincode::serde::decode_from_slice(payload, config).map_err(|_| WireError::Payload)?;
+    let (message, used) = bincode::serde::decode_from_slice(payload, config).map_err(|_| WireError::Payload)?;
     if used == payload.len() { Ok(message) } else { Err(WireError::Trailing) }
 }
 

@@ -97,6 +97,11 @@ pub enum Word {
         /// The system's error number.
         errno: i32,
     },
+    /// The interpreter did not start; the process ends.
+    NoInterpreter {
+        /// CPython's own words.
+        why: String,
+    },
     /// What a probe found.
     Found(Found),
 }

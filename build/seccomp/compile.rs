@@ -109,7 +109,11 @@ impl Code {
     /// `place`, or a jump to it placed here when it is too far for a conditional jump.
     fn within_reach(&mut self, place: Place) -> Place {
         let distance = self.distance(place);
-        if distance < NEAR { place } else { self.push(JUMP, 0, 0, u32::try_from(distance).expect("programs are short")) }
+        if distance < NEAR {
+            place
+        } else {
+            self.push(JUMP, 0, 0, u32::try_from(distance).expect("programs are short"))
+        }
     }
 
     /// A return with this fate, shared with an earlier one that is near enough.

@@ -130,7 +130,9 @@ pub fn load(source: &Path, variant: &str, arch: &str) -> Policy {
     let common = file(&source.join("common.json"));
     let overlay = file(&source.join(format!("{variant}.json")));
     let constants: BTreeMap<_, _> = (common.constants.iter().chain(&overlay.constants))
-        .map(|(name, value)| (name.as_str(), literal(value).unwrap_or_else(|| panic!("constant {name} is not a number"))))
+        .map(|(name, value)| {
+            (name.as_str(), literal(value).unwrap_or_else(|| panic!("constant {name} is not a number")))
+        })
         .collect();
     let default = fate(common.default.as_deref().expect("common.json names the default"));
     assert!(overlay.default.is_none(), "{variant}.json: the default is common to all variants");
@@ -140,7 +142,8 @@ pub fn load(source: &Path, variant: &str, arch: &str) -> Policy {
         let Some(number) = number(&numbers, &allowed.syscall) else { continue };
         let mut rule = allowed.rule(number, &constants, variant);
         if let Some(only_on) = &allowed.only_on {
-            let elsewhere = fate(allowed.elsewhere.as_deref().unwrap_or_else(|| panic!("{}: elsewhere is missing", rule.name)));
+            let elsewhere =
+                fate(allowed.elsewhere.as_deref().unwrap_or_else(|| panic!("{}: elsewhere is missing", rule.name)));
             if only_on != arch {
                 (rule.cases, rule.otherwise) = (Vec::new(), elsewhere);
             }
@@ -151,7 +154,13 @@ pub fn load(source: &Path, variant: &str, arch: &str) -> Policy {
         for name in &group.syscalls {
             let Some(number) = number(&numbers, name) else { continue };
             let otherwise = fate(&group.with);
-            rules.push(Rule { number, name: name.clone(), cases: Vec::new(), otherwise, comment: group.because.clone() });
+            rules.push(Rule {
+                number,
+                name: name.clone(),
+                cases: Vec::new(),
+                otherwise,
+                comment: group.because.clone(),
+            });
         }
     }
     rules.sort_by_key(|rule| rule.number);
@@ -227,6 +236,7 @@ fn fate(written: &str) -> Fate {
         "KILL" => Fate::Kill,
         "ZERO" => Fate::Errno(0),
         "EPERM" => Fate::Errno(1),
+        "EINTR" => Fate::Errno(4),
         "EACCES" => Fate::Errno(13),
         "ENOTTY" => Fate::Errno(25),
         "ENOSYS" => Fate::Errno(38),

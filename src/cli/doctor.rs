@@ -49,7 +49,14 @@ fn describe(attempts: &[Attempt]) -> serde_json::Value {
                 Ok(plan) => {
                     let layers: serde_json::Map<String, serde_json::Value> = layers(plan, attempts)
                         .into_iter()
-                        .map(|layer| (layer.name.to_owned(), layer.missing.map_or(json!({"granted": true}), |why| json!({"granted": false, "why": why}))))
+                        .map(|layer| {
+                            (
+                                layer.name.to_owned(),
+                                layer
+                                    .missing
+                                    .map_or(json!({"granted": true}), |why| json!({"granted": false, "why": why})),
+                            )
+                        })
                         .collect();
                     json!({ "granted": true, "layers": layers })
                 }

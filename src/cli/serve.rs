@@ -6,8 +6,9 @@ use crate::http::{self, HttpSettings};
 use crate::job::ByteSize;
 use crate::machine;
 use crate::supervisor::{StartError, Supervisor};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub fn run(config: Config) -> i32 {
@@ -50,11 +51,24 @@ pub fn front(config: &Config) -> HttpSettings {
     }
 }
 
+/// Connections that may wait to be accepted: a burst of clients beyond it would wait a second to try again.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 async fn serve(config: Config) -> i32 {
-    let listener = match TcpListener::bind(config.listen).await {
+    let listener = match listen(config.listen) {
         Ok(listener) => listener,
         Err(error) => {
-            eprintln!("mayfly: can't listen on {}: {error}; choose another with --listen or MAYFLY_LISTEN", config.listen);
+            eprintln!(
+                "mayfly: can't listen on {}: {error}; choose another with --listen or MAYFLY_LISTEN",
+                config.listen
+            );
             return exit::CONFIG;
         }
     };
@@ -66,7 +80,7 @@ async fn serve(config: Config) -> i32 {
             eprintln!("mayfly: {error}");
             return match error {
                 StartError::Thread(_) => exit::SOFTWARE,
-                StartError::Manifest(_) | StartError::Isolation(_) => exit::CONFIG,
+                StartError::Manifest(_) | StartError::Mismatch { .. } | StartError::Isolation(_) => exit::CONFIG,
             };
         }
     };
@@ -85,9 +99,8 @@ async fn serve(config: Config) -> i32 {
 }
 
 /// The first line of the log: what runs here, and what is missing.
-fn announce(supervisor: &Supervisor, address: std::net::SocketAddr) {
-    let refused: Vec<String> =
-        supervisor.refused().map(|(level, why)| format!("{level} ({why})")).collect();
+fn announce(supervisor: &Supervisor, address: SocketAddr) {
+    let refused: Vec<String> = supervisor.refused().map(|(level, why)| format!("{level} ({why})")).collect();
     let config = supervisor.config();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

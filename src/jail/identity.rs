@@ -54,7 +54,8 @@ pub fn take_slot(plan: &Plan, slot: u32) -> Result<(), Errno> {
 }
 
 /// The id of a slot as the child names it; `None` where ids are shared.
-fn slot_id(plan: &Plan, slot: u32) -> Option<u32> {
+#[must_use]
+pub fn slot_id(plan: &Plan, slot: u32) -> Option<u32> {
     match plan.ids {
         Ids::Shared => None,
         Ids::Range { first, count } => {

@@ -45,11 +45,8 @@ pub fn bind_packages(packages: &Path, root: &Path) -> Result<(), Errno> {
 /// in a user namespace they are locked, and leaving one out would be refused.
 pub fn make_read_only(mounted: &Path) -> Result<(), Errno> {
     let now = statvfs(mounted)?.flags();
-    let mut flags = MsFlags::MS_BIND
-        | MsFlags::MS_REMOUNT
-        | MsFlags::MS_RDONLY
-        | MsFlags::MS_NOSUID
-        | MsFlags::MS_NODEV;
+    let mut flags =
+        MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     for (has, keep) in [
         (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
         (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),

@@ -77,18 +77,16 @@ fn can_create(path: &str) -> bool {
 
 fn holds(plan: &Plan, check: Check) -> bool {
     match check {
-        Check::HostFiles => {
-            !["/etc/passwd", "/proc/self/environ", "/proc/1/environ", "/sys/kernel", "/root", "/home"]
-                .iter()
-                .any(|path| root::can_open(path))
+        Check::HostFiles => !["/etc/passwd", "/proc/self/environ", "/proc/1/environ", "/sys/kernel", "/root", "/home"]
+            .iter()
+            .any(|path| root::can_open(path)),
+        Check::ReadOnly => {
+            !["/mayfly-probe", "/usr/lib/mayfly-probe", "/dev/mayfly-probe"].iter().any(|path| can_create(path))
         }
-        Check::ReadOnly => !["/mayfly-probe", "/usr/lib/mayfly-probe", "/dev/mayfly-probe"].iter().any(|path| can_create(path)),
         Check::Tmp => can_create("/tmp/mayfly-probe") == plan.has_tmp(),
-        Check::Network => {
-            [AddressFamily::Inet, AddressFamily::Inet6, AddressFamily::Unix].iter().all(|family| {
-                socket(*family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).is_err()
-            })
-        }
+        Check::Network => [AddressFamily::Inet, AddressFamily::Inet6, AddressFamily::Unix]
+            .iter()
+            .all(|family| socket(*family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).is_err()),
         Check::Fork => match sys::bare_fork() {
             Ok(None) => sys::exit_now(0),
             Ok(Some(_)) => false,

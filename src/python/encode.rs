@@ -8,9 +8,9 @@
 use super::open::{Next, Open, release};
 use super::{path, report};
 use crate::value::{MAX_DEPTH, MAX_DIGITS, Token};
+use pyo3::PyTypeInfo;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::ffi;
-use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use std::collections::TryReserveError;
@@ -273,7 +273,9 @@ impl<'py> Encoder<'_, 'py> {
     /// A copy of a Python text, charged to the result.
     fn text(&mut self, text: &Bound<'py, PyString>) -> Result<String, Stop> {
         let Ok(text) = text.to_str() else {
-            return Err(self.refuse("text with a lone surrogate, which JSON can't hold; encode it with errors=\"replace\""));
+            return Err(
+                self.refuse("text with a lone surrogate, which JSON can't hold; encode it with errors=\"replace\"")
+            );
         };
         self.charge(text.len().saturating_add(2))?;
         let mut copy = String::new();

@@ -30,7 +30,9 @@ impl<'py> Open<'py> {
     pub(super) fn next<'a>(&mut self, py: Python<'py>) -> Next<'a, 'py> {
         match self {
             Self::List { list, length, .. } if list.len() != *length as usize => Next::Changed,
-            Self::List { next, length, .. } | Self::Tuple { next, length, .. } if *next == *length as usize => Next::End,
+            Self::List { next, length, .. } | Self::Tuple { next, length, .. } if *next == *length as usize => {
+                Next::End
+            }
             Self::List { list, next, .. } => {
                 // SAFETY: `next` is below the length, which was compared just above, and an index fits `Py_ssize_t`.
                 let item = unsafe { ffi::PyList_GET_ITEM(list.as_ptr(), (*next).cast_signed()) };
@@ -49,9 +51,8 @@ impl<'py> Open<'py> {
             Self::Dict { dict, position, left, .. } => {
                 let (mut key, mut item) = (std::ptr::null_mut(), std::ptr::null_mut());
                 // SAFETY: `dict` is a dict; any position is checked against its entries by the function itself.
-                let more = unsafe {
-                    ffi::PyDict_Next(dict.as_ptr(), &raw mut *position, &raw mut key, &raw mut item) != 0
-                };
+                let more =
+                    unsafe { ffi::PyDict_Next(dict.as_ptr(), &raw mut *position, &raw mut key, &raw mut item) != 0 };
                 match (more, *left) {
                     (false, 0) => Next::End,
                     (false, _) | (true, 0) => Next::Changed,

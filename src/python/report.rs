@@ -82,12 +82,38 @@ pub(super) fn calm(_attached: Python<'_>) {
         ffi::PyEval_SetTrace(None, std::ptr::null_mut());
         ffi::PyEval_SetProfile(None, std::ptr::null_mut());
     }
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `sigfillset` fills in the whole set, and the mask of a thread may be set at any time. The faults that
-    // are signals of the kernel's end the process all the same, and so does SIGKILL.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut());
+    SignalMask::all().restore();
+}
+
+/// Which signals a thread holds back.
+pub(super) struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    /// This thread's mask.
+    pub(super) fn now() -> Self {
+        let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: the mask is filled in first, so that it is whole even if the second call failed, which it can't.
+        unsafe {
+            libc::sigemptyset(mask.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), mask.as_mut_ptr());
+            Self(mask.assume_init())
+        }
+    }
+
+    /// Every signal that can be held back. A fault of the process's own ends it all the same, and so does SIGKILL.
+    fn all() -> Self {
+        let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: the function fills in the whole set.
+        unsafe {
+            libc::sigfillset(mask.as_mut_ptr());
+            Self(mask.assume_init())
+        }
+    }
+
+    /// Makes this the thread's mask.
+    pub(super) fn restore(&self) {
+        // SAFETY: the set is whole, and a thread may set its mask at any time.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
     }
 }
 

@@ -64,7 +64,9 @@ impl Manifest {
             if let Some((package, version)) = described.split_once('-') {
                 self.packages.insert(package.to_owned(), version.to_owned());
             }
-        } else if let Some(module) = name.split('.').next().filter(|module| !module.is_empty() && !module.starts_with('_')) {
+        } else if let Some(module) =
+            name.split('.').next().filter(|module| !module.is_empty() && !module.starts_with('_'))
+        {
             self.modules.insert(module.to_owned());
         }
     }
@@ -112,7 +114,10 @@ pub fn layers(plan: &Plan, attempts: &[Attempt]) -> Vec<Layer> {
     let found = attempts.iter().find_map(|attempt| attempt.found);
     let namespaces = plan.level != Level::Seccomp;
     let errno = |number: Option<i32>| {
-        number.map_or_else(|| "not part of this level".to_owned(), |number| nix::errno::Errno::from_raw(number).to_string())
+        number.map_or_else(
+            || "not part of this level".to_owned(),
+            |number| nix::errno::Errno::from_raw(number).to_string(),
+        )
     };
     let when = |in_force: bool, why: &dyn Fn() -> String| (!in_force).then(why);
     let mut layers: Vec<Layer> = [
@@ -133,7 +138,13 @@ pub fn layers(plan: &Plan, attempts: &[Attempt]) -> Vec<Layer> {
     let own_root = namespaces || plan.paths.chroot;
     layers.push(Layer { name: "own-root", missing: when(own_root, &|| errno(found.and_then(|found| found.chroot))) });
     let landlock = plan.paths.landlock;
-    let why = || if namespaces { "not needed: the mount namespace holds".to_owned() } else { errno(found.and_then(|found| found.landlock)) };
+    let why = || {
+        if namespaces {
+            "not needed: the mount namespace holds".to_owned()
+        } else {
+            errno(found.and_then(|found| found.landlock))
+        }
+    };
     layers.push(Layer { name: "landlock", missing: when(landlock, &why) });
     let own_ids = plan.ids != Ids::Shared;
     let why = || match found.and_then(|found| found.ids) {
@@ -141,7 +152,8 @@ pub fn layers(plan: &Plan, attempts: &[Attempt]) -> Vec<Layer> {
         None => "the server may not hand out ids".to_owned(),
     };
     layers.push(Layer { name: "own-ids", missing: when(own_ids, &why) });
-    for name in ["no-new-privileges", "no-capabilities", "resource-limits", "descriptors", "watchdog", "seccomp-filter"] {
+    for name in ["no-new-privileges", "no-capabilities", "resource-limits", "descriptors", "watchdog", "seccomp-filter"]
+    {
         layers.push(Layer { name, missing: None });
     }
     layers

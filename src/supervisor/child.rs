@@ -25,7 +25,10 @@ const MAX_HELLO: usize = 64;
 /// A child that lives.
 #[derive(Debug)]
 pub struct Child {
+    /// The child, or its nsjail: what is killed and waited for.
     pid: Pid,
+    /// At level `nsjail`: the child itself.
+    inside: Option<Pid>,
     /// Whether it was killed already: once is enough.
     killed: bool,
     /// Taken when the child is handed to the reaper.
@@ -59,7 +62,7 @@ impl Drop for Child {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
             self.kill();
-            self.reaper.bury_child(self.pid, slot);
+            self.reaper.bury_child(self.pid, self.inside, slot);
         }
     }
 }
@@ -70,10 +73,11 @@ impl Child {
     /// # Errors
     /// When the event loop takes no more descriptors; the child is killed.
     pub fn new(newborn: Newborn, slot: Slot, reaper: Reaper) -> io::Result<Self> {
-        let Newborn { pid, channel, stdout, stderr } = newborn;
+        let Newborn { pid, inside, channel, stdout, stderr } = newborn;
         match sys::watch(channel, Interest::READABLE | Interest::WRITABLE) {
             Ok(channel) => Ok(Self {
                 pid,
+                inside,
                 killed: false,
                 slot: Some(slot),
                 reaper,
@@ -87,7 +91,7 @@ impl Child {
             }),
             Err((_, error)) => {
                 let _ = kill(pid, Signal::SIGKILL);
-                reaper.bury_child(pid, slot);
+                reaper.bury_child(pid, inside, slot);
                 Err(error)
             }
         }
@@ -156,8 +160,7 @@ impl Child {
             Err(errno) => return Err(errno.into()),
         }
         while !rest.is_empty() {
-            let sent =
-                self.channel.async_io(Interest::WRITABLE, |fd| Ok(send(fd.as_raw_fd(), rest, flags)?)).await?;
+            let sent = self.channel.async_io(Interest::WRITABLE, |fd| Ok(send(fd.as_raw_fd(), rest, flags)?)).await?;
             rest = &rest[sent..];
         }
         Ok(())
@@ -186,7 +189,7 @@ impl Child {
     /// Processor time used since it was ready; `None` when the kernel does not tell.
     #[must_use]
     pub fn cpu(&self) -> Option<Duration> {
-        sys::cpu_time_of(self.pid).map(|used| used.saturating_sub(self.cpu_at_ready))
+        sys::cpu_time_of(self.inside.unwrap_or(self.pid)).map(|used| used.saturating_sub(self.cpu_at_ready))
     }
 
     /// Kills the child. Its outputs and what it sent can still be read.
@@ -209,6 +212,6 @@ impl Child {
     pub async fn end(mut self) -> Option<Ended> {
         let slot = self.slot.take()?;
         let (reaper, pid) = (self.reaper.clone(), self.pid);
-        reaper.await_child(pid, slot).await
+        reaper.await_child(pid, self.inside, slot).await
     }
 }

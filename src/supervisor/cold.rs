@@ -58,16 +58,16 @@ impl Nursery {
 
     async fn start(&self, preload: Vec<String>, limits: Limits) -> Result<Child, ZygoteError> {
         let role = Role::Cold { preload };
+        let slot = self.slots.take();
         let command = match self.plan.level {
             Level::Nsjail => {
                 let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "no nsjail program on PATH");
                 let wrapper = Wrapper::find().ok_or_else(|| ZygoteError::Start(missing()))?;
-                wrapper.command(&self.plan).map_err(ZygoteError::Start)?
+                wrapper.command(&self.plan, slot.number()).map_err(ZygoteError::Start)?
             }
             Level::Full | Level::Seccomp => command(&self.plan, &role),
         };
         let mut parent = Zygote::start(&self.launcher, &self.reaper, &self.plan, role, command).await?;
-        let slot = self.slots.take();
         let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
         let spawn = Spawn { slot: slot.number(), memory: limits.memory.0, cpu_seconds, purpose: Purpose::Job };
         let newborn = parent.spawn(spawn).await?;

@@ -63,10 +63,9 @@ impl From<ZygoteError> for Unavailable {
     fn from(error: ZygoteError) -> Self {
         match error {
             ZygoteError::Jail(error) => Self::Step(error),
-            ZygoteError::IdMap(error) => Self::Step(JailError {
-                step: Step::IdMap,
-                errno: error.raw_os_error().unwrap_or(0),
-            }),
+            ZygoteError::IdMap(error) => {
+                Self::Step(JailError { step: Step::IdMap, errno: error.raw_os_error().unwrap_or(0) })
+            }
             other => Self::Zygote(other),
         }
     }
@@ -180,7 +179,7 @@ impl Tools<'_> {
             }
             Level::Nsjail => {
                 let result = match Wrapper::find() {
-                    Some(wrapper) => self.verify(self.plan(level, Ids::Shared, none), Some(&wrapper)).await,
+                    Some(wrapper) => self.verify_nsjail(&wrapper).await,
                     None => Err(Unavailable::NoNsjail),
                 };
                 Attempt { level, result, found: None }
@@ -202,14 +201,33 @@ impl Tools<'_> {
         }
     }
 
+    /// nsjail with an id for each slot where the server may hand them out, else with the server's own.
+    async fn verify_nsjail(&self, wrapper: &Wrapper) -> Result<Plan, Unavailable> {
+        let none = Paths { chroot: false, landlock: false };
+        let candidates =
+            if nix::unistd::geteuid().is_root() { &[HIGH_RANGE, LOW_RANGE, Ids::Shared][..] } else { &[Ids::Shared] };
+        let mut result = Err(Unavailable::NoNsjail);
+        for ids in candidates {
+            result = self.verify(self.plan(Level::Nsjail, *ids, none), Some(wrapper)).await;
+            // nsjail ends without a word to us when it can't take the ids, as when anything else fails.
+            if !matches!(result, Err(Unavailable::Zygote(ZygoteError::Gone))) {
+                break;
+            }
+        }
+        result
+    }
+
     /// Jails a throw-away child under `plan` and lets it try to get out.
     async fn verify(&self, plan: Plan, wrapper: Option<&Wrapper>) -> Result<Plan, Unavailable> {
+        let slot = self.slots.take();
         let command = match wrapper {
-            Some(wrapper) => wrapper.command(&plan).map_err(|error| Unavailable::Zygote(ZygoteError::Start(error)))?,
+            Some(wrapper) => {
+                let made = wrapper.command(&plan, slot.number());
+                made.map_err(|error| Unavailable::Zygote(ZygoteError::Start(error)))?
+            }
             None => command(&plan, &Role::Bare),
         };
         let mut zygote = Zygote::start(self.launcher, self.reaper, &plan, Role::Bare, command).await?;
-        let slot = self.slots.take();
         let spawn = Spawn {
             slot: slot.number(),
             memory: self.config.limits.memory.0,

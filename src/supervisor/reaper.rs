@@ -5,6 +5,7 @@
 //!
 //! Nobody waits for most of the dead, so they are reaped in batches: waking a thread for each costs more than the call.
 
+use super::nsjail;
 use super::slots::Slot;
 use crate::sys::{self, Ended};
 use nix::unistd::Pid;
@@ -38,6 +39,8 @@ struct Waiting {
 #[derive(Debug)]
 struct Order {
     pid: Pid,
+    /// Where `pid` is an nsjail: the child in it.
+    inside: Option<Pid>,
     /// Dropped, and so freed, when the process is gone.
     slot: Option<Slot>,
     ended: Option<oneshot::Sender<Ended>>,
@@ -75,8 +78,16 @@ impl Grave {
     }
 }
 
-fn reap(Order { pid, slot, ended }: Order) {
-    match (sys::reap(pid), ended) {
+fn reap(Order { pid, inside, slot, ended }: Order) {
+    let how = match inside {
+        Some(inside) => nsjail::reap(pid, inside),
+        None => sys::reap(pid),
+    };
+    if slot.is_none() {
+        // It may have been an nsjail that never came to tell of its child.
+        nsjail::reap_left_behind(pid);
+    }
+    match (how, ended) {
         // Nobody may want to know any more.
         (Ok(how), Some(ended)) => drop(ended.send(how)),
         // Whoever waits for the end learns of it by getting none.
@@ -104,18 +115,18 @@ impl Reaper {
 
     /// Reaps a process that was killed, whenever it is gone.
     pub fn bury(&self, pid: Pid) {
-        self.grave.add(Order { pid, slot: None, ended: None });
+        self.grave.add(Order { pid, inside: None, slot: None, ended: None });
     }
 
-    /// Reaps a child that was killed, and frees its slot.
-    pub fn bury_child(&self, pid: Pid, slot: Slot) {
-        self.grave.add(Order { pid, slot: Some(slot), ended: None });
+    /// Reaps a child that was killed, and frees its slot. `inside` is the child where `pid` is its nsjail.
+    pub fn bury_child(&self, pid: Pid, inside: Option<Pid>, slot: Slot) {
+        self.grave.add(Order { pid, inside, slot: Some(slot), ended: None });
     }
 
     /// Reaps a child that was killed or is ending, frees its slot, and tells how it ended.
-    pub async fn await_child(&self, pid: Pid, slot: Slot) -> Option<Ended> {
+    pub async fn await_child(&self, pid: Pid, inside: Option<Pid>, slot: Slot) -> Option<Ended> {
         let (ended, answer) = oneshot::channel();
-        self.grave.add(Order { pid, slot: Some(slot), ended: Some(ended) });
+        self.grave.add(Order { pid, inside, slot: Some(slot), ended: Some(ended) });
         answer.await.ok()
     }
 }

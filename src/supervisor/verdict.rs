@@ -54,14 +54,16 @@ pub fn decide(stop: Stop, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> O
             Code::ResultNotSerializable,
             "the script closed its result channel, so there is no result; return a value from main() instead",
         ),
-        Stop::WallClock => failed(
-            Code::Timeout,
-            format!("the script ran longer than {} ms and was stopped", limits.wall.as_millis()),
-        ),
+        Stop::WallClock => {
+            failed(Code::Timeout, format!("the script ran longer than {} ms and was stopped", limits.wall.as_millis()))
+        }
         Stop::Cpu => over_cpu(limits),
         Stop::Flood => failed(
             Code::OutputLimit,
-            format!("the script wrote more than {} of output and was stopped", crate::job::ByteSize(super::drive::FLOOD)),
+            format!(
+                "the script wrote more than {} of output and was stopped",
+                crate::job::ByteSize(super::drive::FLOOD)
+            ),
         ),
         Stop::Ended(ended) => from_end(ended.how, limits, cpu_seconds, cpu),
     }
@@ -85,9 +87,7 @@ fn from_reply(reply: Reply) -> Outcome {
             Err(malformed) => failed(Code::ResultNotSerializable, format!("the result is malformed: {malformed}")),
         },
         Reply::TooLarge => failed(Code::ResultTooLarge, "the result is larger than allowed; return less"),
-        Reply::NotSerializable { path, problem } => {
-            failed(Code::ResultNotSerializable, format!("{path} is {problem}"))
-        }
+        Reply::NotSerializable { path, problem } => failed(Code::ResultNotSerializable, format!("{path} is {problem}")),
         Reply::Raised { phase, out_of_memory, exception } => {
             let code = match phase {
                 Phase::NoMain => Code::NoMain,

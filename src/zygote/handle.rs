@@ -6,6 +6,7 @@
 use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::config::Level;
 use crate::jail::{Ids, JailError, Plan, Step};
+use crate::supervisor::nsjail;
 use crate::supervisor::reaper::Reaper;
 use crate::sys;
 use crate::wire;
@@ -13,7 +14,7 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, send, socketpair,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, send, socketpair, UnixCredentials, setsockopt, sockopt,
 };
 use nix::unistd::Pid;
 use std::fmt;
@@ -40,6 +41,8 @@ pub enum ZygoteError {
     Jail(JailError),
     /// The id map could not be written.
     IdMap(io::Error),
+    /// The interpreter did not start: its own words. Trying again won't help before the jail root is mended.
+    Interpreter(String),
     /// The zygote ended. Replace it.
     Gone,
     /// It did not answer in time. Replace it.
@@ -54,6 +57,7 @@ impl fmt::Display for ZygoteError {
             Self::Start(error) => write!(f, "the zygote's process can't be started: {error}"),
             Self::Jail(error) => error.fmt(f),
             Self::IdMap(error) => write!(f, "the id map of the zygote's user namespace can't be written: {error}"),
+            Self::Interpreter(why) => write!(f, "the interpreter did not start: {why}"),
             Self::Gone => f.write_str("the zygote ended"),
             Self::Wedged => f.write_str("the zygote did not answer in time"),
             Self::Confused => f.write_str("the zygote answered out of turn"),
@@ -84,9 +88,13 @@ impl Launcher {
     pub fn start() -> io::Result<Self> {
         let (orders, incoming) = std::sync::mpsc::channel::<Launch>();
         std::thread::Builder::new().name("launcher".to_owned()).spawn(move || {
-            for Launch { mut command, control, started } in incoming {
-                // Nobody waits any more: the process sees its control socket closed and ends.
-                let _ = started.send(sys::spawn_with_control(&mut command, control));
+            for Launch { command, control, started } in incoming {
+                if let Err(Ok(pid)) = started.send(sys::spawn_with_control(command, control)) {
+                    // Nobody waits for it any more.
+                    let _ = kill(pid, Signal::SIGKILL);
+                    let _ = sys::reap(pid);
+                    nsjail::reap_left_behind(pid);
+                }
             }
             // All senders are gone: the supervisor is ending, and so may what it started.
         })?;
@@ -104,12 +112,14 @@ impl Launcher {
 /// What a zygote process needs besides its plan: environment variables that libraries read when they are loaded. One thread
 /// each, or a fork would lose the others; one malloc arena, or each thread would reserve 64 MiB of the child's
 /// address space.
-pub const ENVIRONMENT: [(&str, &str); 13] = [
+pub const ENVIRONMENT: [(&str, &str); 14] = [
     // glibc ends a process whose thread can't register rseq, and the filter refuses it.
     ("GLIBC_TUNABLES", "glibc.pthread.rseq=0"),
     ("HOME", "/tmp"),
     ("LANG", "C.UTF-8"),
     ("LC_ALL", "C.UTF-8"),
+    // Bound late, each function's first call would write to a page in every child.
+    ("LD_BIND_NOW", "1"),
     ("MALLOC_ARENA_MAX", "1"),
     ("MKL_NUM_THREADS", "1"),
     ("NUMEXPR_NUM_THREADS", "1"),
@@ -144,6 +154,8 @@ fn library_path(root: &Path) -> String {
 pub struct Newborn {
     /// To kill and to reap.
     pub pid: Pid,
+    /// Under nsjail, which is what `pid` is then: the child itself, as the kernel told.
+    pub inside: Option<Pid>,
     /// Job and reply.
     pub channel: OwnedFd,
     /// Read end of its stdout.
@@ -177,12 +189,18 @@ impl Zygote {
     ///
     /// # Errors
     /// See [`ZygoteError`].
-    pub async fn start(launcher: &Launcher, reaper: &Reaper, plan: &Plan, role: Role, command: Command) -> Result<Self, ZygoteError> {
+    pub async fn start(
+        launcher: &Launcher,
+        reaper: &Reaper,
+        plan: &Plan,
+        role: Role,
+        command: Command,
+    ) -> Result<Self, ZygoteError> {
         let mut zygote = Self::launch(launcher, reaper, plan.level, command).await?;
         let warm_up = async {
             zygote.say(&Order::Setup { plan: plan.clone(), role }).await?;
             loop {
-                match zygote.hear().await?.0 {
+                match zygote.hear().await?.word {
                     Word::MapIds => {
                         let pid = zygote.process.ok_or(ZygoteError::Gone)?;
                         write_id_map(pid, plan.ids).map_err(ZygoteError::IdMap)?;
@@ -190,6 +208,7 @@ impl Zygote {
                     }
                     Word::Warm(warm) => return Ok(warm),
                     Word::Failed { step, errno } => return Err(failed(step, errno)),
+                    Word::NoInterpreter { why } => return Err(ZygoteError::Interpreter(why)),
                     _ => return Err(ZygoteError::Confused),
                 }
             }
@@ -208,7 +227,7 @@ impl Zygote {
         let zygote = Self::launch(launcher, reaper, plan.level, command).await?;
         zygote.say(&Order::Setup { plan: plan.clone(), role: Role::Probe }).await?;
         match tokio::time::timeout(SPAWN_TIME, zygote.hear()).await {
-            Ok(Ok((Word::Found(found), _))) => Ok(found),
+            Ok(Ok(Packet { word: Word::Found(found), .. })) => Ok(found),
             Ok(Ok(_)) => Err(ZygoteError::Confused),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ZygoteError::Wedged),
@@ -218,8 +237,12 @@ impl Zygote {
     async fn launch(launcher: &Launcher, reaper: &Reaper, level: Level, command: Command) -> Result<Self, ZygoteError> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
             .map_err(|errno| ZygoteError::Start(errno.into()))?;
+        if level == Level::Nsjail {
+            setsockopt(&ours, sockopt::PassCred, &true).map_err(|errno| ZygoteError::Start(errno.into()))?;
+        }
         let pid = launcher.launch(command, theirs).await.map_err(ZygoteError::Start)?;
-        let control = sys::watch(ours, Interest::READABLE | Interest::WRITABLE).map_err(|(_, error)| ZygoteError::Start(error))?;
+        let control = sys::watch(ours, Interest::READABLE | Interest::WRITABLE)
+            .map_err(|(_, error)| ZygoteError::Start(error))?;
         Ok(Self { process: Some(pid), control, reaper: reaper.clone(), warm: Warm::default(), level })
     }
 
@@ -238,19 +261,24 @@ impl Zygote {
             self.say(&Order::Spawn(spawn)).await?;
             self.hear().await
         };
-        match tokio::time::timeout(SPAWN_TIME, exchange).await.map_err(|_| ZygoteError::Wedged)?? {
-            (Word::Spawned { pid }, descriptors) => {
+        let Packet { word, descriptors, sender } =
+            tokio::time::timeout(SPAWN_TIME, exchange).await.map_err(|_| ZygoteError::Wedged)??;
+        match word {
+            Word::Spawned { pid } => {
                 let Ok([channel, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {
                     return Err(ZygoteError::Confused);
                 };
-                // Under nsjail the process is its own child; what the supervisor kills and reaps is nsjail.
-                let pid = match self.level {
-                    Level::Nsjail => self.process.take().ok_or(ZygoteError::Confused)?,
-                    Level::Full | Level::Seccomp => Pid::from_raw(pid),
+                let (pid, inside) = match self.level {
+                    // The process is its own child, and the supervisor's child is nsjail.
+                    Level::Nsjail => {
+                        let inside = sender.ok_or(ZygoteError::Confused)?;
+                        (self.process.take().ok_or(ZygoteError::Confused)?, Some(inside))
+                    }
+                    Level::Full | Level::Seccomp => (Pid::from_raw(pid), None),
                 };
-                Ok(Newborn { pid, channel, stdout, stderr })
+                Ok(Newborn { pid, inside, channel, stdout, stderr })
             }
-            (Word::Failed { step, errno }, _) => Err(failed(step, errno)),
+            Word::Failed { step, errno } => Err(failed(step, errno)),
             _ => Err(ZygoteError::Confused),
         }
     }
@@ -273,13 +301,13 @@ impl Zygote {
             .map_err(|_| ZygoteError::Gone)
     }
 
-    async fn hear(&self) -> Result<(Word, Vec<OwnedFd>), ZygoteError> {
+    async fn hear(&self) -> Result<Packet, ZygoteError> {
         let received = self.control.async_io(Interest::READABLE, |fd| Ok(receive(fd.as_raw_fd())?)).await;
         match received {
-            Ok((packet, _)) if packet.is_empty() => Err(ZygoteError::Gone),
-            Ok((packet, descriptors)) => {
-                wire::decode(&packet).map(|word| (word, descriptors)).map_err(|_| ZygoteError::Confused)
-            }
+            Ok((bytes, ..)) if bytes.is_empty() => Err(ZygoteError::Gone),
+            Ok((bytes, descriptors, sender)) => wire::decode(&bytes)
+                .map(|word| Packet { word, descriptors, sender })
+                .map_err(|_| ZygoteError::Confused),
             Err(_) => Err(ZygoteError::Gone),
         }
     }
@@ -289,24 +317,35 @@ fn failed(step: u16, errno: i32) -> ZygoteError {
     Step::from_index(step).map_or(ZygoteError::Confused, |step| ZygoteError::Jail(JailError { step, errno }))
 }
 
-/// One packet with the descriptors that came along.
-fn receive(control: RawFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
+/// What a zygote said.
+struct Packet {
+    word: Word,
+    descriptors: Vec<OwnedFd>,
+    /// Who said it, at level `nsjail`; the kernel's word, as a pid of the supervisor's namespace.
+    sender: Option<Pid>,
+}
+
+/// One packet with the descriptors that came along and its sender.
+fn receive(control: RawFd) -> Result<(Vec<u8>, Vec<OwnedFd>, Option<Pid>), Errno> {
     let mut packet = vec![0; MAX_PACKET];
-    let mut space = cmsg_space!([RawFd; 3]);
-    let (length, numbers) = {
+    let mut space = cmsg_space!([RawFd; 3], UnixCredentials);
+    let (length, numbers, sender) = {
         let mut parts = [IoSliceMut::new(&mut packet)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let message = recvmsg::<()>(control, &mut parts, Some(&mut space), flags)?;
         let mut numbers = Vec::new();
+        let mut sender = None;
         for part in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(received) = part {
-                numbers.extend(received);
+            match part {
+                ControlMessageOwned::ScmRights(received) => numbers.extend(received),
+                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(Pid::from_raw(credentials.pid())),
+                _ => {}
             }
         }
-        (message.bytes, numbers)
+        (message.bytes, numbers, sender)
     };
     packet.truncate(length);
-    Ok((packet, sys::adopt(&numbers)))
+    Ok((packet, sys::adopt(&numbers), sender))
 }
 
 /// Maps the zygote's ids: a range where the server may, else its own id alone. `setgroups` is denied first, so that no
@@ -314,9 +353,7 @@ fn receive(control: RawFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
 fn write_id_map(pid: Pid, ids: Ids) -> io::Result<()> {
     let (users, groups) = match ids {
         Ids::Range { first, count } => (format!("0 {first} {count}\n"), format!("0 {first} {count}\n")),
-        Ids::Shared => {
-            (format!("0 {} 1\n", nix::unistd::geteuid()), format!("0 {} 1\n", nix::unistd::getegid()))
-        }
+        Ids::Shared => (format!("0 {} 1\n", nix::unistd::geteuid()), format!("0 {} 1\n", nix::unistd::getegid())),
     };
     let write = |name: &str, text: &str| std::fs::write(format!("/proc/{pid}/{name}"), text);
     match write("setgroups", "deny") {

@@ -2,14 +2,14 @@
 //!
 //! Runs in `mayfly zygote` and `mayfly child`, with one thread. It never reads anything but orders, and knows nothing of any request.
 
+use super::own_proc::OwnProc;
 use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
-use crate::config::Level;
 use crate::child::{self, Mind};
+use crate::config::Level;
 use crate::jail::{self, ChildDescriptors, JailError, Parentage, Plan, Ruleset, Step, Steps};
 use crate::python::{self, Setup};
 use crate::sys;
 use crate::wire;
-use super::own_proc::OwnProc;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair};
@@ -31,10 +31,28 @@ pub fn run() -> i32 {
     }
     match Zygote::start(plan, role, &mut control) {
         Ok(zygote) => zygote.serve(&mut control),
-        Err(JailError { step, errno }) => {
-            let _ = control.say(&Word::Failed { step: step.index(), errno }, &[]);
+        Err(failure) => {
+            let last_word = match failure {
+                StartFailure::Jail(JailError { step, errno }) => Word::Failed { step: step.index(), errno },
+                StartFailure::Interpreter(why) => Word::NoInterpreter { why },
+            };
+            let _ = control.say(&last_word, &[]);
             1
         }
+    }
+}
+
+/// Why a zygote did not come to be. The process ends.
+enum StartFailure {
+    /// A step of the jail failed.
+    Jail(JailError),
+    /// The interpreter did not start: its own words.
+    Interpreter(String),
+}
+
+impl From<JailError> for StartFailure {
+    fn from(error: JailError) -> Self {
+        Self::Jail(error)
     }
 }
 
@@ -75,7 +93,7 @@ struct Zygote {
 }
 
 impl Zygote {
-    fn start(plan: Plan, role: Role, control: &mut Control) -> Result<Self, JailError> {
+    fn start(plan: Plan, role: Role, control: &mut Control) -> Result<Self, StartFailure> {
         let fail = |step: Step| move |errno: Errno| JailError { step, errno: errno as i32 };
         let thread_id = sys::thread_id_address().map_err(fail(Step::Clone))?;
         jail::close_inherited(&plan)?;
@@ -91,7 +109,7 @@ impl Zygote {
         let mut warm = Warm::default();
         let mind = match role {
             Role::Warm { preload } => {
-                let interpreter = python::start(&setup).map_err(|_| fail(Step::Interpreter)(Errno::ENOEXEC))?;
+                let interpreter = python::start(&setup).map_err(|error| StartFailure::Interpreter(error.to_string()))?;
                 warm.python = interpreter.version();
                 warm.missing = interpreter
                     .preload(&preload)
@@ -106,10 +124,11 @@ impl Zygote {
         };
         let alone = own_proc.threads() == Some(1) && own_proc.shares_memory() == Some(false);
         if !alone {
-            return Err(fail(Step::Alone)(Errno::EBUSY));
+            return Err(fail(Step::Alone)(Errno::EBUSY).into());
         }
         jail::seal_zygote(&plan)?;
-        let ruleset = plan.needs_ruleset().then(|| jail::make_ruleset(&plan)).transpose().map_err(fail(Step::Landlock))?;
+        let ruleset =
+            plan.needs_ruleset().then(|| jail::make_ruleset(&plan)).transpose().map_err(fail(Step::Landlock))?;
         warm.address_space = own_proc.address_space().ok_or(Errno::ENOENT).map_err(fail(Step::Alone))?;
         Ok(Self { plan, mind, ruleset, own_proc, thread_id, warm })
     }

@@ -1,0 +1,1 @@
+pub fn trials() -> Vec<crate::Trial> { Vec::new() }

@@ -1,0 +1,314 @@
+//! How scripts fail: each code of a 422, the limits, and what a traceback shows.
+
+use crate::Trial;
+use crate::contract::{in_every_place, named};
+use crate::levels::Place;
+use crate::server::Server;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+pub fn trials() -> Vec<Trial> {
+    in_every_place(
+        "failures",
+        &[("MAYFLY_PRELOAD", "")],
+        &named![
+            an_exception_is_described_to_the_line,
+            a_syntax_error_has_line_column_and_caret,
+            causes_are_chained,
+            a_traceback_has_no_frame_of_ours,
+            what_went_wrong_before_main_is_told_too,
+            no_main_is_told,
+            sys_exit_is_exited,
+            leaving_the_process_is_exited,
+            the_wall_clock_stops_a_sleeper,
+            a_request_sets_its_own_wall_clock,
+            processor_time_is_counted,
+            threads_share_one_processor_time,
+            memory_is_limited,
+            a_request_sets_its_own_memory,
+            output_is_cut_and_said_to_be,
+            a_character_is_not_cut_in_two,
+            no_output_is_kept_when_none_is_asked_for,
+            a_flood_is_stopped,
+            a_large_result_is_refused,
+            the_largest_result_is_served,
+            what_json_cannot_hold_is_named_by_its_path,
+            a_forbidden_call_is_blocked,
+            a_crash_is_told,
+            signals_to_itself_do_not_end_it,
+            a_script_never_causes_a_5xx,
+            two_scripts_do_not_meet,
+            nothing_is_there_for_the_next,
+        ],
+    )
+}
+
+fn an_exception_is_described_to_the_line(server: &Server, _: Place) {
+    let script = "def divide(a, b):\n    return a / b\n\ndef main():\n    return divide(1, 0)\n";
+    let failed = server.check_fails(script, "exception");
+    assert_eq!(failed["error"], "ZeroDivisionError: division by zero");
+    let exception = &failed["exception"];
+    assert_eq!((&exception["type"], &exception["message"]), (&json!("ZeroDivisionError"), &json!("division by zero")));
+    assert_eq!(exception["line"], 2);
+    let traceback = exception["traceback"].as_str().expect("text");
+    let pieces = [
+        "Traceback (most recent call last):\n",
+        "  File \"main.py\", line 5, in main\n    return divide(1, 0)\n",
+        "  File \"main.py\", line 2, in divide\n    return a / b\n",
+        "ZeroDivisionError: division by zero",
+    ];
+    let places: Vec<_> = pieces.iter().map(|piece| traceback.find(piece)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{traceback}");
+    let keys: Vec<&str> = failed.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(keys, ["code", "error", "exception"]);
+}
+
+fn a_syntax_error_has_line_column_and_caret(server: &Server, _: Place) {
+    let failed = server.check_fails("def main():\n    return 1 +\n", "syntax_error");
+    let exception = &failed["exception"];
+    assert_eq!((&exception["type"], &exception["line"]), (&json!("SyntaxError"), &json!(2)));
+    assert!(exception["column"].as_u64().is_some_and(|column| column > 11), "{exception}");
+    let traceback = exception["traceback"].as_str().expect("text");
+    assert!(traceback.contains("File \"main.py\", line 2\n    return 1 +\n"), "{traceback}");
+    assert!(traceback.lines().any(|line| line.trim() == "^"), "{traceback}");
+}
+
+fn causes_are_chained(server: &Server, _: Place) {
+    let script = "def main():\n    try:\n        {}['k']\n    except KeyError as e:\n        raise ValueError('bad') from e\n";
+    let failed = server.check_fails(script, "exception");
+    let traceback = failed["exception"]["traceback"].as_str().expect("text");
+    let pieces = ["KeyError: 'k'", "The above exception was the direct cause of the following exception:", "ValueError: bad"];
+    let places: Vec<_> = pieces.iter().map(|piece| traceback.find(piece)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{traceback}");
+    assert_eq!(failed["exception"]["line"], 5);
+}
+
+fn a_traceback_has_no_frame_of_ours(server: &Server, _: Place) {
+    let scripts = [
+        "1 / 0",
+        "def main():\n    1 / 0",
+        "async def main():\n    1 / 0",
+        "def main(missing):\n    pass",
+        "import json\ndef main():\n    json.loads('{')",
+        "def main():\n    main()",
+        "import asyncio\nasync def main():\n    async with asyncio.TaskGroup() as group:\n        group.create_task(asyncio.sleep('x'))",
+    ];
+    for script in scripts {
+        let failed = server.check_fails(script, "exception");
+        let traceback = failed["exception"]["traceback"].as_str().expect("text").to_owned();
+        assert!(!traceback.to_lowercase().contains("mayfly"), "{traceback}");
+        assert!(!traceback.contains("runner.py") && !traceback.contains("<string>"), "{traceback}");
+    }
+}
+
+fn what_went_wrong_before_main_is_told_too(server: &Server, _: Place) {
+    let failed = server.check_fails("x = 1\nraise KeyError('early')\ndef main():\n    pass", "exception");
+    assert_eq!((&failed["exception"]["type"], &failed["exception"]["line"]), (&json!("KeyError"), &json!(2)));
+}
+
+fn no_main_is_told(server: &Server, _: Place) {
+    for script in ["", "x = 1", "def Main():\n    pass", "main = 5", "if __name__ == '__main__':\n    main = len"] {
+        let failed = server.check_fails(script, "no_main");
+        assert!(failed["error"].as_str().is_some_and(|error| error.contains("main")), "{failed}");
+    }
+}
+
+fn sys_exit_is_exited(server: &Server, _: Place) {
+    for script in ["import sys\ndef main():\n    sys.exit(0)", "raise SystemExit('x')", "def main():\n    exit(3)"] {
+        let failed = server.check_fails(script, "exited");
+        assert!(failed["error"].as_str().is_some_and(|error| error.contains("exit")), "{failed}");
+    }
+}
+
+fn leaving_the_process_is_exited(server: &Server, _: Place) {
+    for status in [0, 1, 70, 255] {
+        let failed = server.check_fails(&format!("import os\ndef main():\n    os._exit({status})"), "exited");
+        assert!(failed["error"].as_str().is_some_and(|error| error.contains(&status.to_string())), "{failed}");
+    }
+}
+
+/// The answer and how long it took.
+fn timed(server: &Server, request: &Value) -> (Value, Duration) {
+    let began = Instant::now();
+    let answer = server.execute(request);
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    (answer.json(), began.elapsed())
+}
+
+#[track_caller]
+fn lasted(took: Duration, from: u64, to: u64) {
+    assert!(took >= Duration::from_millis(from) && took < Duration::from_millis(to), "took {took:?}, not {from} to {to} ms");
+}
+
+fn the_wall_clock_stops_a_sleeper(server: &Server, _: Place) {
+    let (failed, took) = timed(server, &json!({ "script": "import time\ndef main():\n    time.sleep(1e6)" }));
+    assert_eq!(failed["code"], "timeout");
+    assert_eq!(failed["error"], "the script ran longer than 5000 ms and was stopped");
+    lasted(took, 5000, 8000);
+}
+
+fn a_request_sets_its_own_wall_clock(server: &Server, _: Place) {
+    for body in ["import time\ntime.sleep(60)\ndef main():\n    pass", "import time\ndef main():\n    while True:\n        time.sleep(0.01)"] {
+        let (failed, took) = timed(server, &json!({ "script": body, "limits": { "wall_ms": 300 } }));
+        assert_eq!(failed["code"], "timeout");
+        assert_eq!(failed["error"], "the script ran longer than 300 ms and was stopped");
+        lasted(took, 300, 3000);
+    }
+    let slow = "import time\ndef main():\n    time.sleep(5.5)\n    return 1";
+    server.check_request(&json!({ "script": slow, "limits": { "wall_ms": 20_000 } }), 200, &json!({ "result": 1 }));
+}
+
+fn processor_time_is_counted(server: &Server, _: Place) {
+    let (failed, took) = timed(server, &json!({ "script": "while True:\n    pass", "limits": { "cpu_ms": 300, "wall_ms": 20_000 } }));
+    assert_eq!(failed["code"], "cpu_limit", "{failed}");
+    assert_eq!(failed["error"], "the script used more than 300 ms of processor time and was stopped");
+    lasted(took, 300, 10_000);
+    // Sleeping costs none.
+    let sleeper = "import time\ndef main():\n    time.sleep(0.6)\n    return 1";
+    server.check_request(&json!({ "script": sleeper, "limits": { "cpu_ms": 300 } }), 200, &json!({ "result": 1 }));
+}
+
+fn threads_share_one_processor_time(server: &Server, _: Place) {
+    let script = "import threading, hashlib\ndef burn():\n    while True:\n        hashlib.pbkdf2_hmac('sha256', b'x', b'y', 20000)\n\
+                  def main():\n    for _ in range(3):\n        threading.Thread(target=burn).start()\n    burn()";
+    let (failed, _) = timed(server, &json!({ "script": script, "limits": { "cpu_ms": 600, "wall_ms": 20_000 } }));
+    assert_eq!(failed["code"], "cpu_limit", "{failed}");
+}
+
+fn memory_is_limited(server: &Server, _: Place) {
+    for script in ["def main():\n    return len(bytearray(1 << 34))", "def main():\n    held = []\n    while True:\n        held.append(bytearray(1 << 20))"] {
+        let failed = server.check_fails(script, "memory_limit");
+        assert!(failed["error"].is_string(), "{failed}");
+    }
+    // A script may catch it.
+    let script = "def main():\n    try:\n        bytearray(1 << 34)\n    except MemoryError:\n        return 'caught'";
+    server.check(script, &json!("caught"));
+}
+
+fn a_request_sets_its_own_memory(server: &Server, _: Place) {
+    let script = "def main(megabytes):\n    return len(bytearray(megabytes << 20))";
+    let ask = |memory: u64, used: u64| {
+        server.execute(&json!({ "script": script, "args": [used], "limits": { "memory_mb": memory } })).json()
+    };
+    assert_eq!(ask(256, 300)["code"], "memory_limit");
+    assert_eq!(ask(512, 300)["result"], 300 << 20);
+    assert_eq!(ask(64, 100)["code"], "memory_limit");
+    assert_eq!(ask(64, 30)["result"], 30 << 20);
+}
+
+fn output_is_cut_and_said_to_be(server: &Server, _: Place) {
+    let script = "import sys\ndef main():\n    for _ in range(3000):\n        print('x' * 99)\n    sys.stderr.write('y' * 70000)\n    return 'done'";
+    let answer = server.execute(&json!({ "script": script, "include": ["stdout", "stderr"] })).json();
+    assert_eq!(answer["result"], "done");
+    assert_eq!(answer["truncated"], json!({ "stdout": { "kept": 65536, "total": 300_000 }, "stderr": { "kept": 65536, "total": 70_000 } }));
+    let lengths = ["stdout", "stderr"].map(|name| answer[name].as_str().map(str::len));
+    assert_eq!(lengths, [Some(65536), Some(65536)]);
+    let own = server.execute(&json!({ "script": script, "include": ["stdout"], "limits": { "output_bytes": 10 } })).json();
+    assert_eq!((&own["stdout"], &own["truncated"]), (&json!("xxxxxxxxxx"), &json!({ "stdout": { "kept": 10, "total": 300_000 } })));
+    let none = server.execute(&json!({ "script": script, "include": ["stdout"], "limits": { "output_bytes": 0 } })).json();
+    assert_eq!((&none["stdout"], &none["truncated"]["stdout"]["kept"]), (&json!(""), &json!(0)));
+}
+
+fn a_character_is_not_cut_in_two(server: &Server, _: Place) {
+    let script = "import sys\ndef main():\n    sys.stdout.write('\u{e9}' * 20)\n    sys.stderr.buffer.write(b'a\\xffb')";
+    let answer = server.execute(&json!({ "script": script, "include": ["stdout", "stderr"], "limits": { "output_bytes": 5 } })).json();
+    assert_eq!((&answer["stdout"], &answer["stderr"]), (&json!("\u{e9}\u{e9}"), &json!("a\u{fffd}b")), "{answer}");
+}
+
+fn no_output_is_kept_when_none_is_asked_for(server: &Server, _: Place) {
+    let script = "def main():\n    for _ in range(200):\n        print('x' * 10000)\n    return 'done'";
+    server.check(script, &json!("done"));
+}
+
+fn a_flood_is_stopped(server: &Server, _: Place) {
+    let script = "import os\ndef main():\n    piece = b'x' * (1 << 20)\n    while True:\n        os.write(1, piece)";
+    let answer = server.execute(&json!({ "script": script, "include": ["stdout"], "limits": { "wall_ms": 30_000, "cpu_ms": 30_000 } }));
+    assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("output_limit")), "{}", &answer.text()[..200]);
+    assert_eq!(answer.json()["error"], "the script wrote more than 64MB of output and was stopped");
+    assert_eq!(answer.json()["stdout"].as_str().map(str::len), Some(65536));
+}
+
+fn a_large_result_is_refused(server: &Server, _: Place) {
+    for expression in ["'x' * (1 << 20)", "list(range(300000))", "[[0] * 1000] * 1000", "{str(n): n for n in range(100000)}"] {
+        let failed = server.check_fails(&format!("def main():\n    return {expression}"), "result_too_large");
+        assert!(failed["error"].as_str().is_some_and(|error| error.contains("return less")), "{failed}");
+    }
+}
+
+fn the_largest_result_is_served(server: &Server, _: Place) {
+    // Two quotes and the text are 1 MiB.
+    let answer = server.execute(&json!({ "script": "def main():\n    return 'x' * ((1 << 20) - 2)" }));
+    assert_eq!((answer.status, answer.body.len()), (200, (1 << 20) + r#"{"result":}"#.len()));
+    server.check_fails("def main():\n    return 'x' * ((1 << 20) - 1)", "result_too_large");
+}
+
+fn what_json_cannot_hold_is_named_by_its_path(server: &Server, _: Place) {
+    let script = "def main():\n    return {'rows': [1, 2, 3, {'ts': object()}]}";
+    let failed = server.check_fails(script, "result_not_serializable");
+    assert!(failed["error"].as_str().is_some_and(|error| error.starts_with("result.rows[3].ts is ")), "{failed}");
+    server.check_fails("def main():\n    deep = []\n    for _ in range(129):\n        deep = [deep]\n    return deep", "result_not_serializable");
+    server.check_fails("def main():\n    return 10 ** 4300", "result_not_serializable");
+    let answer = server.execute(&json!({ "script": "def main():\n    return [10 ** 4299, float('nan'), float('inf')]" }));
+    assert_eq!(answer.text(), format!("{{\"result\":[1{},null,null]}}", "0".repeat(4299)));
+}
+
+fn a_forbidden_call_is_blocked(server: &Server, _: Place) {
+    // ptrace(PTRACE_TRACEME), in both architectures' numbers.
+    let script = "import ctypes, platform\ndef main():\n    number = 101 if platform.machine() == 'x86_64' else 117\n    \
+                  return ctypes.CDLL(None).syscall(number, 0, 0, 0, 0)";
+    let failed = server.check_fails(script, "blocked");
+    assert_eq!(failed["error"], "the script made a system call that is never allowed and was stopped");
+}
+
+fn a_crash_is_told(server: &Server, _: Place) {
+    for script in ["import ctypes\ndef main():\n    return ctypes.string_at(0)", "import os\ndef main():\n    os.abort()"] {
+        let failed = server.check_fails(script, "crashed");
+        assert!(failed["error"].as_str().is_some_and(|error| error.contains("crashed")), "{failed}");
+    }
+}
+
+fn signals_to_itself_do_not_end_it(server: &Server, _: Place) {
+    let script = "import os, signal\ndef main():\n    try:\n        os.kill(os.getpid(), signal.SIGKILL)\n    except PermissionError:\n        pass\n    return 'here'";
+    server.check(script, &json!("here"));
+}
+
+fn a_script_never_causes_a_5xx(server: &Server, _: Place) {
+    let scripts = [
+        "def main(", "raise BaseException", "import os; os._exit(9)", "import sys; sys.stdout.close(); sys.stderr.close()",
+        "import os; os.close(3)", "def main(): return object()", "import builtins; builtins.compile = None", "import sys; sys.modules.clear()",
+        "import gc; [o.clear() for o in gc.get_objects() if type(o) is dict and o is not globals()]", "def main(): raise SystemExit",
+        "class E(BaseException):\n    def __str__(self): raise self\ndef main(): raise E", "import ctypes; ctypes.string_at(1)",
+        "import sys; sys.setrecursionlimit(10**9)\ndef main(): main()", "x = ", "def main(): return '\\ud800'",
+    ];
+    for _ in 0..2 {
+        for script in scripts {
+            let answer = server.execute(&json!({ "script": script, "limits": { "wall_ms": 2000 } }));
+            assert!([200, 422].contains(&answer.status), "{script:?}: {} {}", answer.status, answer.text());
+        }
+    }
+    server.check("def main():\n    return 'fine'", &json!("fine"));
+}
+
+fn two_scripts_do_not_meet(server: &Server, place: Place) {
+    let script = "import os, time\ndef main(who):\n    if os.access('/tmp', os.W_OK):\n        open('/tmp/mine', 'w').write(who)\n    time.sleep(0.4)\n    \
+                  seen = []\n    for pid in list(range(1, 40)) + [os.getppid(), os.getpid() - 1, os.getpid() + 1]:\n        try:\n            if pid > 0 and pid != os.getpid():\n                \
+                  os.kill(pid, 0)\n                seen.append(pid)\n        except (PermissionError, ProcessLookupError):\n            pass\n    \
+                  files = sorted(os.listdir('/tmp')) if os.path.isdir('/tmp') else []\n    text = open('/tmp/mine').read() if files else who\n    return [seen, files, text]";
+    crate::together(4, |number| {
+        let who = format!("client {number}");
+        let files = if place.has_tmp() { json!(["mine"]) } else { json!([]) };
+        server.check_request(&json!({ "script": script, "args": [who] }), 200, &json!({ "result": [[], files, who] }));
+    });
+}
+
+fn nothing_is_there_for_the_next(server: &Server, _: Place) {
+    let leave = "import builtins, os, sys, threading, time, json\ndef main():\n    builtins.len = lambda x: 'poisoned'\n    json.dumps = None\n    \
+                 sys.modules['left'] = sys\n    os.environ['LEFT'] = '1'\n    threading.Thread(target=time.sleep, args=(30,)).start()\n    \
+                 try:\n        open('/tmp/left', 'w').close()\n    except OSError:\n        pass\n    return 'left'";
+    let look = "import os, sys, threading, json\ndef main():\n    return [len([1]), json.dumps(1), 'left' in sys.modules, 'LEFT' in os.environ, \
+                threading.active_count(), os.path.exists('/tmp/left'), len(os.listdir('/tmp')) if os.path.isdir('/tmp') else 0]";
+    for _ in 0..6 {
+        server.check(leave, &json!("left"));
+        server.check(look, &json!([1, "1", false, false, 1, false, 0]));
+    }
+}

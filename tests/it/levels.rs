@@ -1,0 +1,152 @@
+//! Which isolation the machine grants, and whether that is what the run was told to expect.
+//!
+//! A *place* is a level under the circumstances that tests care for: `landlock` is level `seccomp` for a server without
+//! root, where no chroot holds and Landlock alone keeps paths.
+
+use crate::server::{PROGRAM, Setup, jail_root};
+use crate::{Trial, tests};
+use nix::unistd::geteuid;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Where tests run a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Full,
+    Seccomp,
+    Landlock,
+    Nsjail,
+}
+
+impl Place {
+    const ALL: [Self; 4] = [Self::Full, Self::Seccomp, Self::Landlock, Self::Nsjail];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Seccomp => "seccomp",
+            Self::Landlock => "landlock",
+            Self::Nsjail => "nsjail",
+        }
+    }
+
+    /// The level's name in settings and answers.
+    pub fn level(self) -> &'static str {
+        if self == Self::Landlock { "seccomp" } else { self.as_str() }
+    }
+
+    /// Whether scripts have a /tmp to write to.
+    pub fn has_tmp(self) -> bool {
+        self.level() != "seccomp"
+    }
+
+    /// Whether children can be forked from a warm interpreter.
+    pub fn has_warm(self) -> bool {
+        self != Self::Nsjail
+    }
+
+    /// A server's settings for this place.
+    pub fn setup(self, settings: &[(&str, &str)]) -> Setup {
+        let setup = Setup::new(settings).with("MAYFLY_ISOLATION", self.level());
+        if self == Self::Landlock && geteuid().is_root() {
+            let (program, root) = public_copy();
+            return setup.by_user(NOBODY, program, root);
+        }
+        setup
+    }
+}
+
+/// The user of a server without root.
+const NOBODY: u32 = 65_534;
+
+/// The places that this run expects: `MAYFLY_EXPECT_LEVELS`, else all but nsjail, and that too where there is an `nsjail`
+/// on PATH.
+pub fn expected() -> Vec<Place> {
+    let named = std::env::var("MAYFLY_EXPECT_LEVELS").ok();
+    let places: Vec<Place> = match &named {
+        Some(named) => named
+            .split(',')
+            .map(|name| {
+                let known = Place::ALL.into_iter().find(|place| place.as_str() == name.trim());
+                known.unwrap_or_else(|| panic!("MAYFLY_EXPECT_LEVELS names {name:?}: full, seccomp, landlock, nsjail are known"))
+            })
+            .collect(),
+        None => Place::ALL.into_iter().filter(|place| *place != Place::Nsjail || has_nsjail()).collect(),
+    };
+    assert!(!places.is_empty(), "MAYFLY_EXPECT_LEVELS names no level");
+    places
+}
+
+fn has_nsjail() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join("nsjail").is_file())
+}
+
+/// The program and the jail root where every user can reach them: where they are, or a copy.
+fn public_copy() -> (PathBuf, PathBuf) {
+    let (program, root) = (PathBuf::from(PROGRAM), jail_root());
+    if is_public(&program) && is_public(&root) {
+        return (program, root);
+    }
+    let mut copy = COPY.lock().unwrap_or_else(PoisonError::into_inner);
+    let home = copy.get_or_insert_with(|| {
+        let home = std::env::temp_dir().join(format!("mayfly-it-{}", std::process::id()));
+        fs::create_dir_all(&home).expect("a directory of our own");
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).expect("a directory of our own");
+        fs::copy(&program, home.join("mayfly")).expect("the program can be copied");
+        // By links where that is the same file system, which takes no time and no space.
+        let copied = ["-al", "-a"].into_iter().any(|how| {
+            let _ = fs::remove_dir_all(home.join("jail"));
+            Command::new("cp").arg(how).arg(&root).arg(home.join("jail")).status().is_ok_and(|status| status.success())
+        });
+        assert!(copied, "the jail root can be copied to {}", home.display());
+        home
+    });
+    (home.join("mayfly"), home.join("jail"))
+}
+
+static COPY: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// At the end of the run.
+pub fn remove_public_copy() {
+    if let Some(home) = COPY.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = fs::remove_dir_all(home);
+    }
+}
+
+fn is_public(path: &Path) -> bool {
+    path.ancestors().filter_map(|part| fs::metadata(part).ok()).all(|part| part.permissions().mode() & 0o005 == 0o005)
+}
+
+pub fn trials() -> Vec<Trial> {
+    tests![the_machine_grants_what_is_expected]
+}
+
+fn the_machine_grants_what_is_expected() {
+    let expected = expected();
+    let granted: Vec<Place> = Place::ALL.into_iter().filter(|place| is_granted(*place)).collect();
+    let names = |places: &[Place]| places.iter().map(|place| place.as_str()).collect::<Vec<_>>().join(",");
+    eprintln!("granted here: {}; expected: {}", names(&granted), names(&expected));
+    let (granted, expected) = (names(&granted), names(&expected));
+    assert_eq!(granted, expected, "this machine grants {granted}; set MAYFLY_EXPECT_LEVELS to what it should grant");
+}
+
+/// Whether a server starts there, and says that what makes the place is in force.
+fn is_granted(place: Place) -> bool {
+    if place == Place::Nsjail && !has_nsjail() {
+        return false;
+    }
+    let Ok(server) = place.setup(&[("MAYFLY_PRELOAD", ""), ("MAYFLY_READY", "1")]).launch() else { return false };
+    let capabilities = server.get("/capabilities").json();
+    assert_eq!(capabilities["isolation"], place.level(), "{capabilities}");
+    let has = |layer: &str| capabilities["layers"][layer]["granted"] == true;
+    match place {
+        Place::Full => has("pid-namespace") && has("mount-namespace") && has("network-namespace"),
+        Place::Seccomp => has("own-root"),
+        Place::Landlock => has("landlock") && !has("own-root"),
+        Place::Nsjail => true,
+    }
+}
