@@ -78,7 +78,6 @@ struct Captured {
     set_input: Py<PyAny>,
     flush_by_line: Py<PyAny>,
     reseed: Py<PyAny>,
-    warm_fork_hooks: Py<PyAny>,
     compile: Py<PyAny>,
     builtins: Py<PyAny>,
     stdout: Py<PyAny>,
@@ -145,7 +144,6 @@ fn capture(py: Python<'_>) -> PyResult<Captured> {
         set_input: take(&runner, "set_input")?,
         flush_by_line: take(&runner, "flush_by_line")?,
         reseed: take(&runner, "reseed")?,
-        warm_fork_hooks: take(&runner, "warm_fork_hooks")?,
         compile: py.import("builtins")?.getattr("compile")?.unbind(),
         builtins: py.import("builtins")?.into_any().unbind(),
         stdout,
@@ -172,6 +170,13 @@ fn names<'py>(py: Python<'py>, source: &str) -> PyResult<Bound<'py, PyDict>> {
     done.map(|_| names)
 }
 
+/// Has event loops wait by `poll`: `selectors` chose `epoll` when it was imported, outside the filter that refuses it.
+fn use_poll(py: Python<'_>) -> PyResult<()> {
+    let loaded = py.import("sys")?.getattr("modules")?;
+    let selectors = loaded.get_item("selectors")?;
+    selectors.setattr("DefaultSelector", selectors.getattr("PollSelector")?)
+}
+
 impl Interpreter {
     /// The interpreter's version, as `3.11.2`.
     #[must_use]
@@ -189,7 +194,10 @@ impl Interpreter {
             for name in preload::STANDARD {
                 let _ = import(py, name);
             }
-            modules.iter().map(|name| (name.clone(), import(py, name))).collect()
+            let outcomes = modules.iter().map(|name| (name.clone(), import(py, name))).collect();
+            // A zygote without `selectors` has nothing to put right.
+            let _ = use_poll(py);
+            outcomes
         })
     }
 
@@ -206,9 +214,6 @@ impl Interpreter {
         let signals = report::SignalMask::now();
         collector("collect");
         for _ in 0..REHEARSALS {
-            Python::attach(|py| {
-                let _ = self.captured.warm_fork_hooks.call0(py);
-            });
             self.reseed();
             for script in preload::OTHERS.iter().chain([&preload::ORDINARY]) {
                 self.rehearse_here(script);
