@@ -177,6 +177,13 @@ fn use_poll(py: Python<'_>) -> PyResult<()> {
     selectors.setattr("DefaultSelector", selectors.getattr("PollSelector")?)
 }
 
+/// Leaves SIGINT as the system has it: importing `signal` put a handler there, which `asyncio` would replace, and the filter
+/// refuses that.
+fn forget_interrupts(py: Python<'_>) -> PyResult<()> {
+    let signal = py.import("_signal")?;
+    signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?)).map(drop)
+}
+
 impl Interpreter {
     /// The interpreter's version, as `3.11.2`.
     #[must_use]
@@ -195,8 +202,9 @@ impl Interpreter {
                 let _ = import(py, name);
             }
             let outcomes = modules.iter().map(|name| (name.clone(), import(py, name))).collect();
-            // A zygote without `selectors` has nothing to put right.
+            // A zygote that lacks one of these modules has nothing to put right there.
             let _ = use_poll(py);
+            let _ = forget_interrupts(py);
             outcomes
         })
     }
