@@ -98,7 +98,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
                 match name {
                     "serve" => serve::run(config),
                     "run" => run::run(config, given),
-                    "doctor" => doctor::run(config, given.get_flag("json")),
+                    "doctor" if given.get_flag("json") => doctor::run(&config, doctor::Form::Json),
+                    "doctor" => doctor::run(&config, doctor::Form::Table),
                     _ => healthcheck::run(&config),
                 }
             }

@@ -13,6 +13,7 @@ pub mod nsjail;
 pub mod output;
 pub mod pool;
 pub mod reaper;
+pub mod remedy;
 pub mod routing;
 pub mod slots;
 pub mod verdict;

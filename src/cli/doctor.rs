@@ -2,28 +2,37 @@
 
 use super::exit;
 use crate::config::{Config, Level};
-use crate::supervisor::capabilities::{Manifest, layers};
+use crate::jail::Plan;
+use crate::supervisor::capabilities::{Layer, Manifest, layers};
 use crate::supervisor::isolation::{Attempt, Tools};
 use crate::supervisor::reaper::Reaper;
+use crate::supervisor::remedy::{self, Place};
 use crate::supervisor::slots::Slots;
 use crate::zygote::handle::Launcher;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-pub fn run(config: Config, as_json: bool) -> i32 {
-    let attempts = match attempts(&config) {
+/// The form of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A table.
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+pub fn run(config: &Config, form: Form) -> i32 {
+    let attempts = match attempts(config) {
         Ok(attempts) => attempts,
         Err(error) => {
             eprintln!("mayfly: {error}");
             return exit::SOFTWARE;
         }
     };
-    let granted = attempts.iter().find_map(|attempt| Some((attempt.level, attempt.result.as_ref().ok()?)));
-    if as_json {
-        println!("{}", describe(&attempts));
-    } else {
-        print_table(&attempts);
+    match form {
+        Form::Json => println!("{}", describe(&attempts)),
+        Form::Table => print_table(&attempts),
     }
-    if granted.is_some() { exit::OK } else { exit::UNAVAILABLE }
+    if best(&attempts).is_some() { exit::OK } else { exit::UNAVAILABLE }
 }
 
 fn attempts(config: &Config) -> std::io::Result<Vec<Attempt>> {
@@ -41,47 +50,76 @@ fn attempts(config: &Config) -> std::io::Result<Vec<Attempt>> {
     })
 }
 
-fn describe(attempts: &[Attempt]) -> serde_json::Value {
-    let levels: serde_json::Map<String, serde_json::Value> = attempts
+/// The level that `auto` takes.
+fn best(attempts: &[Attempt]) -> Option<(Level, &Plan)> {
+    attempts
         .iter()
-        .map(|attempt| {
-            let state = match &attempt.result {
-                Ok(plan) => {
-                    let layers: serde_json::Map<String, serde_json::Value> = layers(plan, attempts)
-                        .into_iter()
-                        .map(|layer| {
-                            (
-                                layer.name.to_owned(),
-                                layer
-                                    .missing
-                                    .map_or(json!({"granted": true}), |why| json!({"granted": false, "why": why})),
-                            )
-                        })
-                        .collect();
-                    json!({ "granted": true, "layers": layers })
-                }
-                Err(why) => json!({ "granted": false, "why": why.to_string() }),
-            };
-            (attempt.level.as_str().to_owned(), state)
-        })
-        .collect();
-    let best = attempts.iter().find(|attempt| attempt.result.is_ok()).map(|attempt| attempt.level.as_str());
-    json!({ "isolation": best, "levels": levels })
+        .filter(|attempt| attempt.level != Level::Nsjail)
+        .find_map(|attempt| Some((attempt.level, attempt.result.as_ref().ok()?)))
+}
+
+/// Why a layer is missing because of what the machine refuses; not because the level has no such layer.
+fn refused(layer: &Layer) -> Option<&str> {
+    layer.missing.as_deref().filter(|why| !why.starts_with("not "))
+}
+
+fn describe(attempts: &[Attempt]) -> Value {
+    let place = Place::here();
+    let state = |attempt: &Attempt| match &attempt.result {
+        Ok(plan) => {
+            let layers: Map<String, Value> =
+                layers(plan, attempts).iter().map(|layer| (layer.name.to_owned(), describe_layer(layer, place))).collect();
+            json!({ "granted": true, "layers": layers })
+        }
+        Err(why) => json!({ "granted": false, "why": why.to_string(), "remedy": remedy::for_level(why, place) }),
+    };
+    let levels: Map<String, Value> =
+        attempts.iter().map(|attempt| (attempt.level.as_str().to_owned(), state(attempt))).collect();
+    json!({ "isolation": best(attempts).map(|(level, _)| level.as_str()), "levels": levels })
+}
+
+fn describe_layer(layer: &Layer, place: Place) -> Value {
+    match &layer.missing {
+        None => json!({ "granted": true }),
+        Some(why) => {
+            let remedy = refused(layer).and_then(|_| remedy::for_layer(layer.name, place));
+            json!({ "granted": false, "why": why, "remedy": remedy })
+        }
+    }
 }
 
 fn print_table(attempts: &[Attempt]) {
+    let place = Place::here();
+    match best(attempts) {
+        Some((level, _)) => println!("MAYFLY_ISOLATION=auto takes level {level} here.\n"),
+        None => println!("No isolation level can be had here, and Mayfly runs nothing without one.\n"),
+    }
     for attempt in attempts {
         match &attempt.result {
             Ok(plan) => {
-                println!("level {:<8} granted", attempt.level.as_str());
+                println!("{:<8} granted", attempt.level.as_str());
                 for layer in layers(plan, attempts) {
-                    match layer.missing {
-                        None => println!("    {:<20} in force", layer.name),
-                        Some(why) => println!("    {:<20} no: {why}", layer.name),
-                    }
+                    print_layer(&layer, place);
                 }
             }
-            Err(why) => println!("level {:<8} refused: {why}", attempt.level.as_str()),
+            Err(why) => {
+                println!("{:<8} refused: {why}", attempt.level.as_str());
+                if let Some(remedy) = remedy::for_level(why, place) {
+                    println!("    to get it: {remedy}");
+                }
+            }
+        }
+    }
+}
+
+fn print_layer(layer: &Layer, place: Place) {
+    match &layer.missing {
+        None => println!("    {:<20} in force", layer.name),
+        Some(why) => {
+            println!("    {:<20} no: {why}", layer.name);
+            if let Some(remedy) = refused(layer).and_then(|_| remedy::for_layer(layer.name, place)) {
+                println!("    {:<20}     to get it: {remedy}", "");
+            }
         }
     }
 }
