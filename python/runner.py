@@ -9,11 +9,18 @@ and nothing in here is a boundary: a script that breaks it only gets a poorer de
 import builtins
 import io
 import linecache
+import os
 import sys
-import threading
 import traceback
 
 import _sitebuiltins
+
+# `threading` mends its locks and its list of threads in every new child. A zygote has one thread and holds no lock,
+# so there is nothing to mend, and doing it costs a child a hundred copied pages: a quarter of its making.
+_register_at_fork, os.register_at_fork = os.register_at_fork, lambda **_hooks: None
+import threading  # noqa: E402 - between these two lines, and nowhere earlier
+
+os.register_at_fork = _register_at_fork
 
 SCRIPT = "main.py"
 OWN = "<mayfly>"
@@ -85,6 +92,7 @@ def flush_by_line():
 def reseed():
     """Give a new child random state of its own, where Python's own fork hooks do not."""
     modules = sys.modules
+    threading.main_thread()._set_native_id()
     if "numpy.random" in modules:
         modules["numpy.random"].seed()
     if "tempfile" in modules:
@@ -92,17 +100,6 @@ def reseed():
         modules["tempfile"]._name_sequence = None
     if "uuid" in modules:
         modules["uuid"]._node = modules["uuid"]._last_timestamp = None
-
-
-def warm_fork_hooks():
-    """Do in the zygote what the standard library does in each new child, so that its code is warm there too.
-
-    Run often enough, CPython specialises the code and fills its caches, which writes to pages that every child would
-    otherwise copy. In a process with one thread the hooks change nothing that matters.
-    """
-    threading._after_fork()
-    if "random" in sys.modules:
-        sys.modules["random"].seed()
 
 
 def await_to_the_end(awaitable, is_coroutine):
@@ -186,6 +183,7 @@ def _render(error):
 def _shown(error, room):
     """The chain of `error`, newest first, each exception linked to the one it came from."""
     first = last = None
+    by_cause = False
     seen = set()
     while error is not None and id(error) not in seen:
         if len(seen) == CHAIN or room[0] == 0:
@@ -219,6 +217,9 @@ def _alone(error, room):
     shown = _TracebackException(type(error), error, stack[0] if stack else None, limit=limit, _seen=set())
     shown.__cause__ = shown.__context__ = shown.exceptions = None
     shown.stack = _Stack(shown.stack)
+    if isinstance(error, ModuleNotFoundError):
+        # Newer releases add that `site` was not imported, about which a client can do nothing.
+        shown._str = _message(error)
     if limit:
         shown.stack.left_out = len(stack) - 2 * limit
         shown.stack.extend(_extract_tb(stack[-limit]))

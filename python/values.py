@@ -39,7 +39,7 @@ def simplify(value, room):
     if type(fields) is tuple and issubclass(kind, tuple):
         items = [*tuple.__iter__(value)]
         if len(fields) == len(items) and all(type(name) is str for name in fields):
-            return dict(zip(fields, items))
+            return dict(zip(fields, items, strict=True))
     if type(_inherited(kind, "n_sequence_fields")) is int and issubclass(kind, tuple):
         return [*tuple.__iter__(value)]  # time.struct_time and its like
     fields = _inherited(kind, "__dataclass_fields__")
@@ -181,7 +181,7 @@ def _array(array, room):
     if kind == "V":
         names = array.dtype.names
         columns = [_array(array[name].reshape(array.size, *array.dtype[name].shape), room) for name in names]
-        records = [dict(zip(names, row)) for row in zip(*columns)]
+        records = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
         return _reshaped(records, array.shape)
     return array.tolist()
 
@@ -251,7 +251,7 @@ def _frame(frame, room):
     columns = [_column(frame.iloc[:, position], room) for position in range(width)]
     if not columns:
         return [{} for _ in range(rows)]
-    return [dict(zip(labels, row)) for row in zip(*columns)]
+    return [dict(zip(labels, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _label(label):
@@ -317,7 +317,8 @@ _ITERABLES = {
     "list_iterator", "collections.deque", "array.array", "collections.UserList",
 }  # fmt: skip
 _FUNCTIONS = (
-    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodDescriptorType, types.WrapperDescriptorType,
+    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodDescriptorType,
+    types.WrapperDescriptorType,
 )  # fmt: skip
 _BASES = (dict, list, tuple, set, frozenset, str, int, float, bytes)
 
@@ -340,8 +341,8 @@ def _problem(value, kind):
         return f"a {name.rpartition('.')[2]}; aggregate it first, as .sum() or .mean()"
     for base in _mro_of(kind):
         if id(base) in _table:
-            base = _name(base)
-            return f"an instance of {name}, a subclass of {base}; return a plain {base.rpartition('.')[2]}"
+            known = _name(base)
+            return f"an instance of {name}, a subclass of {known}; return a plain {known.rpartition('.')[2]}"
     return f"an instance of {name}; return a dict, a list, text or a number made from it"
 
 

@@ -1,7 +1,7 @@
 //! The embedded interpreter: started once, warmed, forked, and given one script in each child.
 //!
 //! Runs in a zygote and in its children; a cold child does all of it by itself. Only this module and those below it
-//! know PyO3. The zygote's half (`start`, `preload`, `freeze`, `fork`) must never see a byte of a request; the
+//! know `PyO3`. The zygote's half (`start`, `preload`, `freeze`, `fork`) must never see a byte of a request; the
 //! child's half (`reseed`, `rehearse`, `run`) runs user code, and what it answers is a claim, not a fact.
 //!
 //! The thread that calls `start` holds the interpreter's lock from then on, in children too, but for the time that
@@ -32,8 +32,8 @@ use std::fmt;
 /// The name under which a script is compiled, and which tracebacks show.
 const SCRIPT: &str = "main.py";
 
-/// Memory set aside for describing a failure when the job has used all it may. It is address space, never touched:
-/// enough for the frame of a result of [`crate::wire::MAX_FRAME`] is not needed, since encoding asks before it takes.
+/// Memory set aside for what comes after the script, when that has used all the job may have: describing a failure, or
+/// framing a result. It is address space only, never written to. Encoding itself asks before it takes.
 const RESERVE: usize = 16 * 1024 * 1024;
 
 /// How often a zygote rehearses before it is frozen: `CPython` specialises code it has run a few times, which writes
@@ -184,6 +184,7 @@ fn forget_interrupts(py: Python<'_>) -> PyResult<()> {
     signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?)).map(drop)
 }
 
+#[expect(clippy::unused_self, reason = "an `Interpreter` is the proof that one was started")]
 impl Interpreter {
     /// The interpreter's version, as `3.11.2`.
     #[must_use]
@@ -198,7 +199,7 @@ impl Interpreter {
     pub fn preload(&self, modules: &[String]) -> Vec<(String, Result<(), String>)> {
         let import = |py: Python<'_>, name: &str| py.import(name).map(drop).map_err(|error| error.to_string());
         Python::attach(|py| {
-            for name in preload::STANDARD {
+            for name in preload::STANDARD.split_whitespace() {
                 let _ = import(py, name);
             }
             let outcomes = modules.iter().map(|name| (name.clone(), import(py, name))).collect();

@@ -33,6 +33,7 @@ use crate::job::Job;
 use crate::outcome::{Refusal, Report, Timing};
 use crate::wire::{self, JobFrame};
 use crate::zygote::handle::Launcher;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,6 +99,8 @@ pub struct Supervisor {
     plan: Plan,
     attempts: Vec<Attempt>,
     manifest: Manifest,
+    /// Modules that the loaded zygote has and the lean one has not.
+    heavy: BTreeSet<String>,
     admission: Admission,
     source: Source,
     draining: AtomicBool,
@@ -148,13 +151,22 @@ impl Supervisor {
             Source::Warm {
                 // Where the jail has no files to import from, only what was preloaded can be imported.
                 lean: (has_files || preload.is_empty()).then(|| pool("lean", Vec::new())),
-                loaded: (!preload.is_empty()).then(|| pool("loaded", preload.clone())),
+                loaded: (!preload.is_empty()).then(|| {
+                    let standard = routing::STANDARD_WHEN_LOADED.iter().map(|&name| name.to_owned());
+                    pool("loaded", standard.chain(preload.iter().cloned()).collect())
+                }),
             }
         };
         Ok(Self {
             admission: Admission::new(config.concurrency, config.queue),
             plan,
             attempts,
+            heavy: manifest
+                .modules
+                .iter()
+                .cloned()
+                .chain(routing::STANDARD_WHEN_LOADED.iter().map(|&name| name.to_owned()))
+                .collect(),
             manifest,
             source,
             draining: AtomicBool::new(false),
@@ -255,7 +267,7 @@ impl Supervisor {
                 return nursery.make(preload, job.limits).await;
             }
             Source::Warm { lean: Some(lean), loaded: Some(loaded) } => {
-                let heavy = !routing::named(&job.script, &self.manifest.modules).is_empty();
+                let heavy = !routing::named(&job.script, &self.heavy).is_empty();
                 match (heavy, lean.is_warm(), loaded.is_warm()) {
                     (false, false, true) => loaded,
                     (true, ..) if !loaded.has_failed() => loaded,

@@ -1,4 +1,4 @@
-//! Brings CPython up: an isolated configuration in which everything is said and nothing is looked up.
+//! Brings `CPython` up: an isolated configuration in which everything is said and nothing is looked up.
 //!
 //! Runs in a zygote, or in a cold child, once. Nothing of the machine it runs on may have a say: no environment
 //! variable, no `pyvenv.cfg`, no `site`, no current directory on the path.

@@ -61,12 +61,11 @@ pub(super) fn encode(simplify: &Simplify, value: &Bound<'_, PyAny>, room: usize)
     while let Some(top) = encoder.open.last_mut() {
         match top.next(value.py()) {
             Next::Item(item) => encoder.value(item)?,
-            Next::Pair(key, item) => match exact::<PyString>(key) {
-                Some(key) => {
+            Next::Pair(key, item) => {
+                if let Some(key) = exact::<PyString>(key) {
                     encoder.text_key(&key)?;
                     encoder.value(item)?;
-                }
-                None => {
+                } else {
                     // Reading this key may run Python code, which may take both away from the dict.
                     let (key, item) = (key.to_owned(), item.to_owned());
                     encoder.odd_key(&key)?;
@@ -74,7 +73,7 @@ pub(super) fn encode(simplify: &Simplify, value: &Bound<'_, PyAny>, room: usize)
                     release(key);
                     release(item);
                 }
-            },
+            }
             Next::End => {
                 if let Some(closed) = encoder.open.pop() {
                     closed.release();

@@ -2,16 +2,16 @@
 //!
 //! Only names and texts: importing and running is done in `python`.
 
-/// Standard modules that every zygote has loaded.
+/// Standard modules that every zygote has loaded, separated by white space.
 ///
 /// A megabyte of loaded modules makes each child about 0.1 ms dearer; an import that is not there costs the script that
 /// needs it 0.3 to 6 ms. So this holds what is common, and small (all of it: 1 MB), or both enough. `asyncio` is not
 /// here (3.8 MB, 25 ms, with `ssl`), nor are `logging`, `hashlib`, `pathlib` and `uuid` (0.2 to 0.7 MB, 1 to 3 ms each).
-pub(super) const STANDARD: &[&str] = &[
-    "abc", "base64", "bisect", "collections", "collections.abc", "contextlib", "copy", "csv", "dataclasses", "datetime",
-    "decimal", "enum", "functools", "heapq", "inspect", "io", "itertools", "json", "math", "operator", "os", "random", "re",
-    "statistics", "string", "struct", "textwrap", "time", "traceback", "types", "typing", "warnings",
-];
+pub(super) const STANDARD: &str = "
+    abc base64 bisect collections collections.abc contextlib copy csv dataclasses datetime decimal enum functools heapq
+    inspect io itertools json math operator os random re statistics string struct textwrap time traceback types typing
+    warnings
+";
 
 /// What a child rehearses: it defines, calls, and builds text, lists and dicts, as most scripts do.
 pub(super) const ORDINARY: &str = "\
@@ -21,9 +21,8 @@ def main(count=3):
 ";
 
 /// What a zygote rehearses besides, so that the code behind it is warm in every child that comes to need it.
-pub(super) const OTHERS: &[&str] = &[
-    RAISES, "def main(:\n", "def main(x):\n    pass\n", "x = 1\n", REFUSED, LIBRARY, "import sys\nsys.exit(1)\n",
-];
+pub(super) const OTHERS: &[&str] =
+    &[RAISES, "def main(:\n", "def main(x):\n    pass\n", "x = 1\n", REFUSED, LIBRARY, "import sys\nsys.exit(1)\n"];
 
 const RAISES: &str = "\
 def divide(a, b):

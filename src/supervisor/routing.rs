@@ -4,6 +4,27 @@
 
 use std::collections::BTreeSet;
 
+/// Standard modules that the loaded zygote has beside the packages. Importing them takes 2 to 25 ms, but in the lean zygote
+/// each would make every child dearer, those included that need none.
+pub const STANDARD_WHEN_LOADED: [&str; 16] = [
+    "asyncio",
+    "base64",
+    "concurrent",
+    "copy",
+    "csv",
+    "decimal",
+    "fractions",
+    "hashlib",
+    "logging",
+    "pathlib",
+    "secrets",
+    "sqlite3",
+    "statistics",
+    "tempfile",
+    "uuid",
+    "zoneinfo",
+];
+
 /// The importable modules that a script's text mentions as whole words, be it in an import or in a string.
 #[must_use]
 pub fn named(script: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
