@@ -4,28 +4,10 @@
 //! The program is built backwards, last instruction first, because BPF only jumps forward: whatever an instruction jumps
 //! to exists already, so no jump is ever patched. `Place` counts from the end.
 
+use super::bpf::{
+    AND, ARCH, ARGS, Instruction, JUMP, JUMP_IF_AT_LEAST, JUMP_IF_EQUAL, LOAD, LONGEST, NUMBER, Program, RETURN,
+};
 use super::policy::{Fate, Policy, Rule};
-
-/// As the kernel's `struct sock_filter`.
-#[derive(Clone, Copy)]
-pub struct Instruction {
-    pub code: u16,
-    pub jt: u8,
-    pub jf: u8,
-    pub k: u32,
-}
-
-pub const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-pub const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
-pub const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
-pub const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-pub const JUMP_IF_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-pub const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-
-/// Offsets in `struct seccomp_data`; both architectures are little-endian.
-pub const NUMBER: u32 = 0;
-pub const ARCH: u32 = 4;
-pub const ARGS: u32 = 16;
 
 /// A conditional jump's offset is one byte; a shared return is used only well inside that, because one or two
 /// instructions may still come between.
@@ -40,7 +22,7 @@ enum Leaf {
     Look(usize),
 }
 
-pub fn program(policy: &Policy) -> Vec<Instruction> {
+pub fn program(policy: &Policy) -> Program {
     let mut code = Code::default();
     let search = code.search(&segments(policy), &policy.rules);
     let number = code.push_before(search, LOAD, NUMBER);
@@ -49,7 +31,7 @@ pub fn program(policy: &Policy) -> Vec<Instruction> {
     code.branch(JUMP_IF_EQUAL, policy.audit_arch, number, foreign);
     code.push(LOAD, 0, 0, ARCH);
     code.backwards.reverse();
-    assert!(code.backwards.len() <= 4096, "the kernel takes at most 4096 instructions");
+    assert!(code.backwards.len() <= LONGEST, "the kernel takes at most {LONGEST} instructions");
     code.backwards
 }
 

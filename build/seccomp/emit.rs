@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::compile::Instruction;
+use super::bpf::Instruction;
 use super::policy::{Condition, Fate, Policy};
 
 /// The types the statics are made of; the generated file is complete in itself.

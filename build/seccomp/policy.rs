@@ -42,13 +42,24 @@ pub struct Rule {
 }
 
 impl Rule {
-    fn allows(&self) -> bool {
+    /// Whether a call is executed under it, with some arguments or with all.
+    pub fn allows(&self) -> bool {
         self.otherwise == Fate::Allow || self.cases.iter().any(|case| case.fate == Fate::Allow)
+    }
+
+    /// What becomes of this call with these arguments.
+    pub fn fate(&self, args: &[u64; 6]) -> Fate {
+        let holds = |condition: &Condition| args[usize::from(condition.arg)] & condition.mask == condition.value;
+        let case = self.cases.iter().find(|case| case.conditions.iter().all(holds));
+        case.map_or(self.otherwise, |case| case.fate)
     }
 }
 
+#[derive(Clone)]
 pub struct Policy {
     pub variant: String,
+    /// As in `CARGO_CFG_TARGET_ARCH`, and as the kernel tells a filter.
+    pub arch: String,
     pub audit_arch: u32,
     /// Sorted by number; a number without a rule meets `default`.
     pub rules: Vec<Rule>,
@@ -59,6 +70,23 @@ impl Policy {
     /// How many system calls are allowed, conditionally or not.
     pub fn allowed(&self) -> usize {
         self.rules.iter().filter(|rule| rule.allows()).count()
+    }
+
+    /// The policy without a rule for this system call, which so meets the default.
+    pub fn without(mut self, name: &str) -> Self {
+        let before = self.rules.len();
+        self.rules.retain(|rule| rule.name != name);
+        assert!(self.rules.len() < before, "{}: there is no rule for {name}", self.variant);
+        self
+    }
+
+    /// The policy with this system call allowed whatever its arguments.
+    pub fn loosened(mut self, name: &str) -> Self {
+        let rule = self.rules.iter_mut().find(|rule| rule.name == name);
+        let rule = rule.unwrap_or_else(|| panic!("{}: there is no rule for {name}", self.variant));
+        rule.cases.clear();
+        rule.otherwise = Fate::Allow;
+        self
     }
 }
 
@@ -121,12 +149,7 @@ struct Refused {
 
 /// Reads `common.json`, `<variant>.json` and `syscalls.tsv` from `source`.
 pub fn load(source: &Path, variant: &str, arch: &str) -> Policy {
-    let (audit_arch, column) = match arch {
-        "x86_64" => (0xC000_003E, 1),
-        "aarch64" => (0xC000_00B7, 2),
-        other => panic!("there is no seccomp policy for {other}: x86_64 and aarch64 are supported"),
-    };
-    let numbers = numbers(&source.join("syscalls.tsv"), column);
+    let numbers = numbers(source, arch);
     let common = file(&source.join("common.json"));
     let overlay = file(&source.join(format!("{variant}.json")));
     let constants: BTreeMap<_, _> = (common.constants.iter().chain(&overlay.constants))
@@ -167,7 +190,16 @@ pub fn load(source: &Path, variant: &str, arch: &str) -> Policy {
     for pair in rules.windows(2) {
         assert!(pair[0].number != pair[1].number, "{variant}: {} is ruled on twice", pair[0].name);
     }
-    Policy { variant: variant.to_owned(), audit_arch, rules, default }
+    Policy { variant: variant.to_owned(), arch: arch.to_owned(), audit_arch: audit_arch(arch), rules, default }
+}
+
+/// How the kernel names an architecture to a filter (`AUDIT_ARCH_…`).
+pub fn audit_arch(arch: &str) -> u32 {
+    match arch {
+        "x86_64" => 0xC000_003E,
+        "aarch64" => 0xC000_00B7,
+        other => panic!("there is no seccomp policy for {other}: x86_64 and aarch64 are supported"),
+    }
 }
 
 impl Allowed {
@@ -214,9 +246,11 @@ fn file(path: &Path) -> File {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Name → number on this architecture, `None` where only the other one has the call.
-fn numbers(path: &Path, column: usize) -> BTreeMap<String, Option<u32>> {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+/// Name → number on this architecture by `syscalls.tsv`, `None` where only the other one has the call.
+pub fn numbers(source: &Path, arch: &str) -> BTreeMap<String, Option<u32>> {
+    let path = source.join("syscalls.tsv");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let column = if arch == "x86_64" { 1 } else { 2 };
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
