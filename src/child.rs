@@ -3,7 +3,7 @@
 //! Runs in the child, which no request touched before and which serves none after. Whatever user code does, it does
 //! after the last layer is on. The supervisor kills the child as soon as it has the reply.
 
-use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, verify};
+use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, Steps, verify};
 use crate::python::{self, Interpreter, Setup};
 use crate::sys;
 use crate::wire::{self, Hello, JobFrame};
@@ -53,7 +53,7 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
     let cold;
     let interpreter = match mind {
         Mind::Warm(interpreter) => Some(interpreter),
-        Mind::Cold { setup, preload } => match start_cold(setup, preload, base.own_proc) {
+        Mind::Cold { setup, preload } => match start_cold(setup, preload, base) {
             Ok((interpreter, size)) => {
                 address_space = size;
                 cold = interpreter;
@@ -63,7 +63,11 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
         },
         Mind::None => None,
     };
-    if let Some(interpreter) = interpreter {
+    #[cfg(feature = "fault-injection")]
+    let reseeded = if base.plan.faults.leaves_out("reseed") { None } else { interpreter };
+    #[cfg(not(feature = "fault-injection"))]
+    let reseeded = interpreter;
+    if let Some(interpreter) = reseeded {
         interpreter.reseed();
     }
     let jailed = match jail::enter(base.plan, spawn.slot, spawn.limits(address_space), descriptors, ruleset) {
@@ -81,12 +85,13 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
     sys::exit_now(DONE)
 }
 
-fn start_cold(setup: &Setup, preload: &[String], own_proc: &OwnProc) -> Result<(Interpreter, u64), JailError> {
+fn start_cold(setup: &Setup, preload: &[String], base: &Base<'_>) -> Result<(Interpreter, u64), JailError> {
     let failed = JailError { step: Step::Interpreter, errno: Errno::ENOEXEC as i32 };
-    let interpreter = python::start(setup).map_err(|_| failed)?;
+    let start = || python::start(setup).map_err(|_| Errno::ENOEXEC);
+    let interpreter = Steps::new(base.plan).value(Step::Interpreter, start)?;
     // What can't be imported here, the script's own import will tell.
     let _ = interpreter.preload(preload);
-    let size = own_proc.address_space().ok_or(failed)?;
+    let size = base.own_proc.address_space().ok_or(failed)?;
     Ok((interpreter, size))
 }
 

@@ -65,6 +65,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("MAYFLY_CONCURRENCY", "(16 a core, fewer if memory is short)", "scripts running at once"),
     setting("MAYFLY_QUEUE", "256", "requests waiting for a place before new ones get 503"),
     setting("MAYFLY_READY", "(2 a core)", "ready children kept by each zygote"),
+    setting(
+        "MAYFLY_REFILL",
+        "(after; before on Cloud Run)",
+        "when used children are replaced: after the answer, or before it, for places that stop the processor between requests",
+    ),
     setting("MAYFLY_RENEW_FORKS", "100000", "children after which a zygote is replaced"),
     setting("MAYFLY_RENEW_MINUTES", "60", "minutes after which a zygote is replaced"),
     setting(
@@ -134,6 +139,15 @@ pub enum StartPath {
     Cold,
 }
 
+/// When the children that a request used are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refill {
+    /// While or after the answer is sent.
+    AfterAnswer,
+    /// First, and the answer waits for it: a place that stops the processor between requests gives no other time.
+    BeforeAnswer,
+}
+
 /// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogForm {
@@ -176,6 +190,8 @@ pub struct Config {
     pub queue: usize,
     /// Ready children per zygote.
     pub ready: usize,
+    /// When ready children are replaced.
+    pub refill: Refill,
     /// Children after which a zygote is replaced.
     pub renew_forks: u64,
     /// Age at which a zygote is replaced.
@@ -292,6 +308,16 @@ impl Reader<'_> {
         value.parse().map_err(|_| ConfigError { name: "MAYFLY_LISTEN", value, expected: EXPECTED.to_owned() })
     }
 
+    /// Cloud Run sets `K_SERVICE`, and by default gives no processor time between requests.
+    fn refill(&self) -> Result<Refill, ConfigError> {
+        const NAME: &str = "MAYFLY_REFILL";
+        match (self.text(NAME), std::env::var_os("K_SERVICE")) {
+            (None, None) => Ok(Refill::AfterAnswer),
+            (None, Some(_)) => Ok(Refill::BeforeAnswer),
+            (Some(_), _) => self.choice(NAME, &[("after", Refill::AfterAnswer), ("before", Refill::BeforeAnswer)]),
+        }
+    }
+
     fn preload(&self) -> Result<Vec<String>, ConfigError> {
         // Set but empty means: nothing.
         let value = (self.given)("MAYFLY_PRELOAD").unwrap_or_else(|| Self::default_of("MAYFLY_PRELOAD").to_owned());
@@ -401,6 +427,7 @@ impl Config {
             concurrency: read.count("MAYFLY_CONCURRENCY", concurrency, 1..=10_000)?,
             queue: read.count("MAYFLY_QUEUE", 256, 0..=1_000_000)?,
             ready: read.count("MAYFLY_READY", cores * 2, 1..=1000)?,
+            refill: read.refill()?,
             renew_forks: read.number("MAYFLY_RENEW_FORKS", 1..=u64::MAX)?,
             renew_after: Duration::from_secs(read.number("MAYFLY_RENEW_MINUTES", 1..=1_000_000)? * 60),
             connections: read.count("MAYFLY_CONNECTIONS", 1024, 1..=100_000)?,

@@ -26,7 +26,7 @@ use self::isolation::{Attempt, Tools, Unavailable};
 use self::pool::{Kind, Pool};
 use self::reaper::Reaper;
 use self::slots::Slots;
-use crate::config::{Config, Level, StartPath};
+use crate::config::{Config, Level, Refill, StartPath};
 use crate::http::Execute;
 use crate::jail::{ChildLimits, Plan};
 use crate::job::Job;
@@ -224,8 +224,9 @@ impl Supervisor {
         let admitted = Instant::now();
         let frame = self.encode(&job);
         let mut retried = false;
+        let source = self.route(&job);
         loop {
-            let child = self.child_for(&job).await?;
+            let child = self.child_for(source, &job).await?;
             let cpu_seconds = child.cpu_seconds;
             let started = Instant::now();
             let driven = drive::drive(child, &job, &frame, self.config.result_size.as_usize()).await;
@@ -233,6 +234,9 @@ impl Supervisor {
                 // Nothing a script does is seen outside, so it can run again.
                 retried = true;
                 continue;
+            }
+            if let (Refill::BeforeAnswer, Some(pool)) = (self.config.refill, source) {
+                pool.refilled().await;
             }
             let timing = Timing { queue: admitted - arrived, start: started - admitted, run: driven.wall };
             return Ok(Report {
@@ -258,24 +262,32 @@ impl Supervisor {
         wire::encode(&frame).unwrap_or_default()
     }
 
+    /// The pool that a job's child comes from; `None` where each child is started by itself.
+    fn route(&self, job: &Job) -> Option<&Pool> {
+        match &self.source {
+            Source::Warm { lean: Some(lean), loaded: Some(loaded) } => {
+                let heavy = !routing::named(&job.script, &self.heavy).is_empty();
+                match (heavy, lean.is_warm(), loaded.is_warm()) {
+                    (false, false, true) => Some(loaded),
+                    (true, ..) if !loaded.has_failed() => Some(loaded),
+                    _ => Some(lean),
+                }
+            }
+            Source::Warm { lean, loaded } => lean.as_ref().or(loaded.as_ref()),
+            Source::Cold(_) => None,
+        }
+    }
+
     /// A child that fits the job's limits.
-    async fn child_for(&self, job: &Job) -> Result<Child, Refusal> {
-        let pool = match &self.source {
-            Source::Cold(nursery) => {
+    async fn child_for(&self, pool: Option<&Pool>, job: &Job) -> Result<Child, Refusal> {
+        let pool = match (&self.source, pool) {
+            (_, Some(pool)) => pool,
+            (Source::Cold(nursery), None) => {
                 let named = routing::named(&job.script, &self.manifest.modules);
                 let preload = named.into_iter().filter(|name| self.config.preload.contains(name)).collect();
                 return nursery.make(preload, job.limits).await;
             }
-            Source::Warm { lean: Some(lean), loaded: Some(loaded) } => {
-                let heavy = !routing::named(&job.script, &self.heavy).is_empty();
-                match (heavy, lean.is_warm(), loaded.is_warm()) {
-                    (false, false, true) => loaded,
-                    (true, ..) if !loaded.has_failed() => loaded,
-                    _ => lean,
-                }
-            }
-            Source::Warm { lean: Some(only), .. } | Source::Warm { loaded: Some(only), .. } => only,
-            Source::Warm { lean: None, loaded: None } => return Err(Refusal::NoZygote),
+            (Source::Warm { .. }, None) => return Err(Refusal::NoZygote),
         };
         let cpu_seconds = ChildLimits::whole_seconds(job.limits.cpu);
         let mut child = pool.take().await?;

@@ -48,13 +48,23 @@ const PENDING_SIGNALS: u64 = 64;
 
 /// The limits that all children share. The zygote sets them for itself and they are inherited.
 pub fn set_common(plan: &Plan) -> Result<(), Errno> {
-    set(Resource::RLIMIT_CORE, 0)?;
-    set(Resource::RLIMIT_FSIZE, plan.tmp_bytes)?;
-    set(Resource::RLIMIT_NOFILE, OPEN_FILES)?;
-    set(Resource::RLIMIT_STACK, STACK)?;
-    set(Resource::RLIMIT_MEMLOCK, 0)?;
-    set(Resource::RLIMIT_MSGQUEUE, 0)?;
-    set(Resource::RLIMIT_SIGPENDING, PENDING_SIGNALS)
+    set_unless(plan, "core-limit", Resource::RLIMIT_CORE, 0)?;
+    set_unless(plan, "file-size-limit", Resource::RLIMIT_FSIZE, plan.tmp_bytes)?;
+    set_unless(plan, "open-files-limit", Resource::RLIMIT_NOFILE, OPEN_FILES)?;
+    set_unless(plan, "stack-limit", Resource::RLIMIT_STACK, STACK)?;
+    set_unless(plan, "locked-memory-limit", Resource::RLIMIT_MEMLOCK, 0)?;
+    set_unless(plan, "message-queue-limit", Resource::RLIMIT_MSGQUEUE, 0)?;
+    set_unless(plan, "pending-signals-limit", Resource::RLIMIT_SIGPENDING, PENDING_SIGNALS)
+}
+
+/// Sets a limit that a test build can leave out by its name.
+#[cfg_attr(not(feature = "fault-injection"), expect(unused_variables, reason = "only test builds look at the plan"))]
+fn set_unless(plan: &Plan, name: &str, resource: Resource, value: u64) -> Result<(), Errno> {
+    #[cfg(feature = "fault-injection")]
+    if plan.faults.leaves_out(name) {
+        return Ok(());
+    }
+    set(resource, value)
 }
 
 /// Makes this process and its children the first that the kernel kills when memory runs out: never the supervisor.

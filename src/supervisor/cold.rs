@@ -6,7 +6,7 @@
 use super::child::{Child, StillBorn};
 use super::nsjail::Wrapper;
 use super::reaper::Reaper;
-use super::slots::Slots;
+use super::slots::{Slot, Slots};
 use crate::config::Level;
 use crate::jail::{ChildLimits, Plan, Step};
 use crate::job::Limits;
@@ -14,6 +14,7 @@ use crate::outcome::Refusal;
 use crate::wire::Hello;
 use crate::zygote::handle::{Launcher, Zygote, ZygoteError, command};
 use crate::zygote::{Purpose, Role, Spawn};
+use std::process::Command;
 use std::time::Duration;
 
 /// How long a child may take from its start to being ready: 30 ms of interpreter, a second of imports, nsjail.
@@ -59,19 +60,35 @@ impl Nursery {
     async fn start(&self, preload: Vec<String>, limits: Limits) -> Result<Child, ZygoteError> {
         let role = Role::Cold { preload };
         let slot = self.slots.take();
-        let command = match self.plan.level {
+        let (command, complaints) = match self.plan.level {
             Level::Nsjail => {
                 let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "no nsjail program on PATH");
                 let wrapper = Wrapper::find().ok_or_else(|| ZygoteError::Start(missing()))?;
-                wrapper.command(&self.plan, slot.number()).map_err(ZygoteError::Start)?
+                let (command, complaints) = wrapper.command(&self.plan, slot.number()).map_err(ZygoteError::Start)?;
+                (command, Some(complaints))
             }
-            Level::Full | Level::Seccomp => command(&self.plan, &role),
+            Level::Full | Level::Seccomp => (command(&self.plan, &role), None),
         };
+        let made = self.bring_up(role, command, slot, limits).await;
+        if let (Err(_), Some(complaints)) = (&made, complaints)
+            && let Some(told) = complaints.told().await
+        {
+            tracing::error!("nsjail: {told}");
+        }
+        made
+    }
+
+    async fn bring_up(&self, role: Role, command: Command, slot: Slot, limits: Limits) -> Result<Child, ZygoteError> {
         let mut parent = Zygote::start(&self.launcher, &self.reaper, &self.plan, role, command).await?;
         let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
         let spawn = Spawn { slot: slot.number(), memory: limits.memory.0, cpu_seconds, purpose: Purpose::Job };
-        let newborn = parent.spawn(spawn).await?;
-        let mut child = Child::new(newborn, slot, self.reaper.clone()).map_err(ZygoteError::Start)?;
+        let reaper = self.reaper.clone();
+        // By itself, to its end: a client that goes away in between must not leave a child that nobody knows of.
+        let born = tokio::spawn(async move {
+            let newborn = parent.spawn(spawn).await?;
+            Child::new(newborn, slot, reaper).map_err(ZygoteError::Start)
+        });
+        let mut child = born.await.map_err(|_| ZygoteError::Gone)??;
         child.cpu_seconds = cpu_seconds;
         match child.hello().await {
             Ok(Hello::Ready { .. }) => Ok(child),

@@ -6,6 +6,8 @@
 use super::child::Child;
 use super::output::Output;
 use super::verdict::Stop;
+#[cfg(feature = "fault-injection")]
+use crate::fault::supervisor_leaves_out;
 use crate::job::{Job, Limits};
 use crate::machine;
 use crate::outcome::{Captured, Usage};
@@ -25,6 +27,10 @@ const HEAD_START: Duration = Duration::from_millis(2);
 /// again as a traceback and the frame itself.
 const REPLY_FACTOR: usize = 3;
 const REPLY_EXTRA: usize = 64 * 1024;
+
+/// For a server without a deadline.
+#[cfg(feature = "fault-injection")]
+const NEVER: Duration = Duration::from_secs(3600);
 
 /// How a run went.
 #[derive(Debug)]
@@ -47,9 +53,13 @@ pub struct Driven {
 pub async fn drive(mut child: Child, job: &Job, frame: &[u8], result_size: usize) -> Driven {
     let began = Instant::now();
     let cap = job.limits.output.as_usize();
+    #[cfg(feature = "fault-injection")]
+    let cap = if supervisor_leaves_out("output-cap") { usize::MAX } else { cap };
     let mut stdout = Output::new(child.stdout.take(), cap);
     let mut stderr = Output::new(child.stderr.take(), cap);
     let reply_cap = result_size.saturating_mul(REPLY_FACTOR).saturating_add(REPLY_EXTRA);
+    #[cfg(feature = "fault-injection")]
+    let reply_cap = if supervisor_leaves_out("reply-cap") { wire::MAX_FRAME } else { reply_cap };
     let stop = tokio::select! {
         biased;
         stop = exchange(&child, frame, reply_cap) => stop,
@@ -122,6 +132,8 @@ async fn exchange(child: &Child, frame: &[u8], cap: usize) -> Stop {
 /// Returns when the wall clock or the processor time runs out.
 async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
     let deadline = began + limits.wall;
+    #[cfg(feature = "fault-injection")]
+    let deadline = if supervisor_leaves_out("wall-clock") { began + NEVER } else { deadline };
     let cores = u32::try_from(machine::cores()).unwrap_or(1);
     let mut left = limits.cpu;
     loop {
@@ -132,6 +144,10 @@ async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
             return Stop::WallClock;
         }
         sleep_until(earliest).await;
+        #[cfg(feature = "fault-injection")]
+        if supervisor_leaves_out("cpu-watch") {
+            continue;
+        }
         left = match child.cpu() {
             Some(used) if used >= limits.cpu => return Stop::Cpu,
             Some(used) => limits.cpu - used,
@@ -143,6 +159,15 @@ async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
 /// Keeps the pipes from filling up, and returns only at a flood.
 async fn drain(stdout: &mut Output, stderr: &mut Output) {
     sleep(HEAD_START).await;
+    #[cfg(feature = "fault-injection")]
+    if supervisor_leaves_out("output-flood") {
+        loop {
+            tokio::select! {
+                () = stdout.drain() => {}
+                () = stderr.drain() => {}
+            }
+        }
+    }
     while stdout.total() + stderr.total() <= FLOOD {
         tokio::select! {
             () = stdout.drain() => {}

@@ -7,7 +7,7 @@ use super::capabilities::Manifest;
 use super::child::{Child, StillBorn};
 use super::nsjail::Wrapper;
 use super::reaper::Reaper;
-use super::slots::Slots;
+use super::slots::{Slot, Slots};
 use crate::config::{Config, Level, Wanted};
 use crate::jail::verify::{Check, failed_checks};
 use crate::jail::{Ids, JailError, Parentage, Paths, Plan, Step, TMP_INODES};
@@ -16,6 +16,7 @@ use crate::zygote::handle::{Launcher, Zygote, ZygoteError, command};
 use crate::zygote::{Purpose, Role, Spawn};
 use nix::errno::Errno;
 use std::fmt;
+use std::process::Command;
 use std::time::Duration;
 
 /// The ids children get where the server may hand out ids: far above any that people, services or containers have.
@@ -40,6 +41,8 @@ pub enum Unavailable {
     NotOurs,
     /// There is no nsjail to run.
     NoNsjail,
+    /// nsjail gave up: why, in its own words.
+    Nsjail(String),
 }
 
 impl fmt::Display for Unavailable {
@@ -55,6 +58,7 @@ impl fmt::Display for Unavailable {
             Self::Zygote(error) => error.fmt(f),
             Self::NotOurs => f.write_str("children can't be made the supervisor's own"),
             Self::NoNsjail => f.write_str("no nsjail program on PATH"),
+            Self::Nsjail(told) => write!(f, "nsjail gave up: {told}"),
         }
     }
 }
@@ -190,7 +194,7 @@ impl Tools<'_> {
     /// Verifies `plan`, or the strongest variant of it that this kernel can do.
     async fn verify_adapting(&self, mut plan: Plan) -> Result<Plan, Unavailable> {
         loop {
-            let why = match self.verify(plan.clone(), None).await {
+            let why = match self.verify(plan.clone(), command(&plan, &Role::Bare), self.slots.take()).await {
                 Ok(plan) => return Ok(plan),
                 Err(why) => why,
             };
@@ -208,25 +212,28 @@ impl Tools<'_> {
             if nix::unistd::geteuid().is_root() { &[HIGH_RANGE, LOW_RANGE, Ids::Shared][..] } else { &[Ids::Shared] };
         let mut result = Err(Unavailable::NoNsjail);
         for ids in candidates {
-            result = self.verify(self.plan(Level::Nsjail, *ids, none), Some(wrapper)).await;
-            // nsjail ends without a word to us when it can't take the ids, as when anything else fails.
-            if !matches!(result, Err(Unavailable::Zygote(ZygoteError::Gone))) {
+            result = self.verify_one_nsjail(wrapper, self.plan(Level::Nsjail, *ids, none)).await;
+            // Whether it was the ids that it could not take, nsjail does not tell in a way to rely on.
+            if !matches!(result, Err(Unavailable::Nsjail(_))) {
                 break;
             }
         }
         result
     }
 
-    /// Jails a throw-away child under `plan` and lets it try to get out.
-    async fn verify(&self, plan: Plan, wrapper: Option<&Wrapper>) -> Result<Plan, Unavailable> {
+    async fn verify_one_nsjail(&self, wrapper: &Wrapper, plan: Plan) -> Result<Plan, Unavailable> {
         let slot = self.slots.take();
-        let command = match wrapper {
-            Some(wrapper) => {
-                let made = wrapper.command(&plan, slot.number());
-                made.map_err(|error| Unavailable::Zygote(ZygoteError::Start(error)))?
+        let (command, complaints) = wrapper.command(&plan, slot.number()).map_err(ZygoteError::Start)?;
+        match self.verify(plan, command, slot).await {
+            Err(Unavailable::Zygote(ZygoteError::Gone)) => {
+                Err(Unavailable::Nsjail(complaints.told().await.unwrap_or_else(|| "without a word".to_owned())))
             }
-            None => command(&plan, &Role::Bare),
-        };
+            result => result,
+        }
+    }
+
+    /// Jails a throw-away child under `plan`, made by `command`, and lets it try to get out.
+    async fn verify(&self, plan: Plan, command: Command, slot: Slot) -> Result<Plan, Unavailable> {
         let mut zygote = Zygote::start(self.launcher, self.reaper, &plan, Role::Bare, command).await?;
         let spawn = Spawn {
             slot: slot.number(),
@@ -243,6 +250,10 @@ impl Tools<'_> {
                 Some(_) => Ok(plan),
                 None => Err(Unavailable::NotOurs),
             },
+            #[cfg(feature = "fault-injection")]
+            Ok(Hello::Verified { .. }) if plan.faults.leaves_out("verification") => {
+                child.end().await.map(|_| plan).ok_or(Unavailable::NotOurs)
+            }
             Ok(Hello::Verified { failed }) => Err(Unavailable::Leaky(failed_checks(failed))),
             Err(StillBorn::Jail(step, errno)) => Err(match Step::from_index(step) {
                 Some(step) => Unavailable::Step(JailError { step, errno }),

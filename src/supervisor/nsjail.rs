@@ -9,7 +9,7 @@ use crate::sys::{self, Ended, How};
 use crate::zygote::handle::ENVIRONMENT;
 use crate::zygote::own_proc;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Pid, getegid, geteuid, pipe2};
 use std::fmt::Write as _;
@@ -20,8 +20,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+use tokio::task::JoinHandle;
 
 /// The policy, with words between @ to fill in.
 const POLICY: &str = include_str!("../../seccomp/nsjail.cfg");
@@ -32,8 +35,8 @@ const CONFIGURATION: i32 = 5;
 /// The number under which it finds the program; `seccomp/nsjail.cfg` names it.
 const PROGRAM: i32 = 6;
 
-/// How much of what one nsjail says is read; what follows is thrown away.
-const MAX_LOG: u64 = 8 * 1024;
+/// How much of what one nsjail says is kept, in bytes.
+const MAX_COMPLAINTS: usize = 4096;
 
 /// An nsjail that can be run.
 #[derive(Debug, Clone)]
@@ -53,21 +56,22 @@ impl Wrapper {
             .map(|program| Self { program })
     }
 
-    /// The command for one child under `plan`, with the ids of `slot`. What nsjail complains about goes to the log.
+    /// The command for one child under `plan`, with the ids of `slot`, and what will be complained about.
     ///
     /// # Errors
     /// When there are no descriptors or no memory left, or no /proc.
-    pub fn command(&self, plan: &Plan, slot: u32) -> io::Result<Command> {
+    pub fn command(&self, plan: &Plan, slot: u32) -> io::Result<(Command, Complaints)> {
+        let (complaints, stderr) = Complaints::listen()?;
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(format!("/proc/self/fd/{CONFIGURATION}"));
         // A group of its own, by which `reap_left_behind` finds what is left of it.
-        command.env_clear().process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(listen()?);
+        command.env_clear().process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         sys::pass(&mut command, &open_path("/proc", libc::O_DIRECTORY)?, own_proc::PASSED)?;
         sys::pass(&mut command, &in_memory(&configuration(plan, slot)?)?, CONFIGURATION)?;
         // Not by its path, where a newer one may lie by now.
         sys::pass(&mut command, &open_path("/proc/self/exe", 0)?, PROGRAM)?;
         sys::sacrifice(&mut command);
-        Ok(command)
+        Ok((command, complaints))
     }
 }
 
@@ -122,49 +126,58 @@ fn quoted(path: &Path) -> io::Result<String> {
     }))
 }
 
-/// Where nsjail writes its log to; what matters of it goes to ours.
-fn listen() -> io::Result<OwnedFd> {
-    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-    // nsjail shall wait when the pipe is full, not lose a line.
-    nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty()))?;
-    let ours = pipe::Receiver::from_owned_fd(ours)?;
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(ours.take(MAX_LOG)).lines();
-        let mut warnings = Vec::new();
-        while let Ok(Some(line)) = lines.next_line().await {
-            match worth(&line) {
-                Worth::Nothing => {}
-                // A script that the filter kills makes nsjail warn, and that is nobody's business but the script's.
-                Worth::OnlyBeforeAnError => warnings.push(line),
-                Worth::All => {
-                    for said in warnings.drain(..).chain([line]) {
-                        let printable: String = said.chars().filter(|letter| !letter.is_control()).collect();
-                        tracing::error!("nsjail: {printable}");
-                    }
-                }
+/// What an nsjail, and the program in it before it had descriptors of its own, complained about.
+#[derive(Debug)]
+pub struct Complaints {
+    text: Arc<Mutex<Vec<u8>>>,
+    read: JoinHandle<()>,
+}
+
+impl Complaints {
+    /// Gives the end that nsjail writes to.
+    fn listen() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+        fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let mut ours = pipe::Receiver::from_owned_fd(ours)?;
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&text);
+        let read = tokio::spawn(async move {
+            let mut chunk = vec![0; 1024];
+            // Until its end, so that nsjail never waits for a reader.
+            while let Ok(length @ 1..) = ours.read(&mut chunk).await {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = MAX_COMPLAINTS.saturating_sub(kept.len());
+                kept.extend_from_slice(&chunk[..length.min(room)]);
             }
-        }
-        // Until its end, so that nsjail never waits for a reader.
-        let mut rest = lines.into_inner().into_inner().into_inner();
-        let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
-    });
-    Ok(theirs)
-}
-
-enum Worth {
-    Nothing,
-    OnlyBeforeAnError,
-    All,
-}
-
-/// nsjail begins a line with its level in brackets. What else comes is the dynamic loader's or the interpreter's, from before the
-/// child had descriptors of its own, and tells why it could not start.
-fn worth(line: &str) -> Worth {
-    match line.as_bytes() {
-        [] | [b'[', b'D' | b'I', b']', ..] => Worth::Nothing,
-        [b'[', b'W', b']', ..] => Worth::OnlyBeforeAnError,
-        _ => Worth::All,
+        });
+        Ok((Self { text, read }, theirs))
     }
+
+    /// All of them in one line, when there was an error among them; waits until nsjail is gone, for a moment.
+    pub async fn told(self) -> Option<String> {
+        /// A killed process is gone in well under this.
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let _ = tokio::time::timeout(PATIENCE, self.read).await;
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        in_one_line(&String::from_utf8_lossy(&text))
+    }
+}
+
+/// nsjail begins a line with its level, the time and a pid in brackets, and the place in its source. What else comes is the
+/// dynamic loader's or the interpreter's. Warnings alone are no reason: nsjail warns of a script that the filter killed, too.
+fn in_one_line(text: &str) -> Option<String> {
+    let lines = || text.lines().filter(|line| !line.starts_with("[I]") && !line.starts_with("[D]") && !line.is_empty());
+    if lines().all(|line| line.starts_with("[W]")) {
+        return None;
+    }
+    let essence = |line: &str| -> String {
+        let told = match line.strip_prefix('[') {
+            Some(_) => line.splitn(2, "():").nth(1).and_then(|rest| rest.split_once(' ')).map_or(line, |(_, told)| told),
+            None => line,
+        };
+        told.chars().filter(|letter| !letter.is_control()).collect()
+    };
+    Some(lines().map(essence).collect::<Vec<_>>().join("; "))
 }
 
 /// Reaps an nsjail that was killed or is ending, and its child `inside`, and tells how the child ended.
@@ -202,7 +215,6 @@ fn child_end(ended: Ended) -> Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn every_word_to_fill_in_is_known() {
@@ -231,6 +243,18 @@ mod tests {
     fn the_numbers_in_the_policy_are_the_ones_passed() {
         assert!(POLICY.contains(&format!("path: \"/proc/self/fd/{PROGRAM}\"")));
         assert!(POLICY.contains(&format!("pass_fd: {}\n", own_proc::PASSED)));
+    }
+
+    #[test]
+    fn complaints_become_one_line() {
+        let told = "[W][2026-01-01T00:00:00+0000][1] mountPt():220 mount('/a' -> '/b'): Permission denied\n\
+                    [I][2026-01-01T00:00:00+0000][1] main():1 started\n\
+                    [E][2026-01-01T00:00:00+0000][1] initCloneNs():380 Failed\n\
+                    child: error while loading shared libraries\n";
+        let expected = "mount('/a' -> '/b'): Permission denied; Failed; child: error while loading shared libraries";
+        assert_eq!(in_one_line(told).as_deref(), Some(expected));
+        assert_eq!(in_one_line(&told[..told.find("[I]").unwrap()]), None);
+        assert_eq!(in_one_line(""), None);
     }
 
     #[test]

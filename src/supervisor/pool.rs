@@ -25,6 +25,9 @@ const READY_TIME: Duration = Duration::from_secs(10);
 /// How long a request waits for a child before it is told to come again.
 const TAKE_TIME: Duration = Duration::from_secs(10);
 
+/// How long an answer waits for new children, where it has to: some milliseconds each under gVisor.
+const REFILL_TIME: Duration = Duration::from_millis(200);
+
 /// The pause after a failed start or child: doubled each time, from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
@@ -64,6 +67,8 @@ struct Shared {
     state: Mutex<State>,
     /// Rung when a child was taken or one is wanted.
     bell: Notify,
+    /// Rung when a child became ready.
+    delivered: Notify,
     warm: watch::Sender<Option<Warm>>,
     failed: AtomicBool,
 }
@@ -97,6 +102,7 @@ impl Pool {
             slots,
             state: Mutex::default(),
             bell: Notify::new(),
+            delivered: Notify::new(),
             warm: sender,
             failed: AtomicBool::new(false),
         });
@@ -146,6 +152,22 @@ impl Pool {
             }
         };
         self.await_child(waiting).await
+    }
+
+    /// Waits until enough children are ready for the next requests, for a while at most.
+    pub async fn refilled(&self) {
+        let enough = async {
+            loop {
+                let delivered = self.shared.delivered.notified();
+                if self.shared.lock().ready.len() > self.shared.kind.ready / 2 {
+                    return;
+                }
+                self.shared.bell.notify_one();
+                delivered.await;
+            }
+        };
+        // A zygote that is being replaced must not hold an answer back.
+        let _ = tokio::time::timeout(REFILL_TIME, enough).await;
     }
 
     /// A child made with these limits.
@@ -209,6 +231,8 @@ impl Shared {
         // The first child of a new zygote sends the old one's home.
         state.ready.retain(|(born, _)| *born >= generation);
         state.ready.push_back((generation, child));
+        drop(state);
+        self.delivered.notify_waiters();
     }
 
     /// Tells who waits that a child could not be made. One failure is one answer: the next child may do.

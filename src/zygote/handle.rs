@@ -6,7 +6,6 @@
 use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::config::Level;
 use crate::jail::{Ids, JailError, Plan, Step};
-use crate::supervisor::nsjail;
 use crate::supervisor::reaper::Reaper;
 use crate::sys;
 use crate::wire;
@@ -77,7 +76,8 @@ pub struct Launcher {
 struct Launch {
     command: Command,
     control: OwnedFd,
-    started: tokio::sync::oneshot::Sender<io::Result<Pid>>,
+    started: tokio::sync::oneshot::Sender<io::Result<Process>>,
+    reaper: Reaper,
 }
 
 impl Launcher {
@@ -88,23 +88,20 @@ impl Launcher {
     pub fn start() -> io::Result<Self> {
         let (orders, incoming) = std::sync::mpsc::channel::<Launch>();
         std::thread::Builder::new().name("launcher".to_owned()).spawn(move || {
-            for Launch { command, control, started } in incoming {
-                if let Err(Ok(pid)) = started.send(sys::spawn_with_control(command, control)) {
-                    // Nobody waits for it any more.
-                    let _ = kill(pid, Signal::SIGKILL);
-                    let _ = sys::reap(pid);
-                    nsjail::reap_left_behind(pid);
-                }
+            for Launch { command, control, started, reaper } in incoming {
+                let process = sys::spawn_with_control(command, control).map(|pid| Process { pid, reaper });
+                // When nobody waits any more, this drops it.
+                let _ = started.send(process);
             }
             // All senders are gone: the supervisor is ending, and so may what it started.
         })?;
         Ok(Self { orders })
     }
 
-    async fn launch(&self, command: Command, control: OwnedFd) -> io::Result<Pid> {
+    async fn launch(&self, command: Command, control: OwnedFd, reaper: Reaper) -> io::Result<Process> {
         let (started, answer) = tokio::sync::oneshot::channel();
         let gone = || io::Error::other("the launcher thread ended");
-        self.orders.send(Launch { command, control, started }).map_err(|_| gone())?;
+        self.orders.send(Launch { command, control, started, reaper }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -137,6 +134,10 @@ pub fn command(plan: &Plan, role: &Role) -> Command {
     let name = if matches!(role, Role::Cold { .. }) { "child" } else { "zygote" };
     let mut command = Command::new("/proc/self/exe");
     command.arg(name).env_clear().envs(ENVIRONMENT).stdin(Stdio::null()).stdout(Stdio::null());
+    #[cfg(feature = "fault-injection")]
+    if plan.faults.leaves_out("clean-environment") {
+        command.envs(std::env::vars_os());
+    }
     if plan.level == Level::Seccomp && !plan.paths.chroot {
         // Without a root of its own, libraries that packages need are found by this alone.
         command.env("LD_LIBRARY_PATH", library_path(&plan.root));
@@ -164,24 +165,36 @@ pub struct Newborn {
     pub stderr: OwnedFd,
 }
 
+/// A process that was started. Dropping it kills and reaps it.
+#[derive(Debug)]
+struct Process {
+    pid: Pid,
+    reaper: Reaper,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = kill(self.pid, Signal::SIGKILL);
+        self.reaper.bury(self.pid);
+    }
+}
+
+impl Process {
+    /// Its pid, for one who sees to its end from here on.
+    fn release(self) -> Pid {
+        let process = std::mem::ManuallyDrop::new(self);
+        process.pid
+    }
+}
+
 /// A running zygote. Dropping it kills and reaps the process; its children live on.
 #[derive(Debug)]
 pub struct Zygote {
     /// `None` once the process has become a child itself, under nsjail.
-    process: Option<Pid>,
+    process: Option<Process>,
     control: AsyncFd<OwnedFd>,
-    reaper: Reaper,
     warm: Warm,
     level: Level,
-}
-
-impl Drop for Zygote {
-    fn drop(&mut self) {
-        if let Some(pid) = self.process {
-            let _ = kill(pid, Signal::SIGKILL);
-            self.reaper.bury(pid);
-        }
-    }
 }
 
 impl Zygote {
@@ -196,13 +209,15 @@ impl Zygote {
         role: Role,
         command: Command,
     ) -> Result<Self, ZygoteError> {
+        #[cfg(feature = "fault-injection")]
+        let plan = &crate::fault::numbered(plan);
         let mut zygote = Self::launch(launcher, reaper, plan.level, command).await?;
         let warm_up = async {
             zygote.say(&Order::Setup { plan: plan.clone(), role }).await?;
             loop {
                 match zygote.hear().await?.word {
                     Word::MapIds => {
-                        let pid = zygote.process.ok_or(ZygoteError::Gone)?;
+                        let pid = zygote.process.as_ref().ok_or(ZygoteError::Gone)?.pid;
                         write_id_map(pid, plan.ids).map_err(ZygoteError::IdMap)?;
                         zygote.say(&Order::IdsMapped).await?;
                     }
@@ -240,10 +255,10 @@ impl Zygote {
         if level == Level::Nsjail {
             setsockopt(&ours, sockopt::PassCred, &true).map_err(|errno| ZygoteError::Start(errno.into()))?;
         }
-        let pid = launcher.launch(command, theirs).await.map_err(ZygoteError::Start)?;
+        let process = launcher.launch(command, theirs, reaper.clone()).await.map_err(ZygoteError::Start)?;
         let control = sys::watch(ours, Interest::READABLE | Interest::WRITABLE)
             .map_err(|(_, error)| ZygoteError::Start(error))?;
-        Ok(Self { process: Some(pid), control, reaper: reaper.clone(), warm: Warm::default(), level })
+        Ok(Self { process: Some(process), control, warm: Warm::default(), level })
     }
 
     /// What it said of itself.
@@ -272,7 +287,7 @@ impl Zygote {
                     // The process is its own child, and the supervisor's child is nsjail.
                     Level::Nsjail => {
                         let inside = sender.ok_or(ZygoteError::Confused)?;
-                        (self.process.take().ok_or(ZygoteError::Confused)?, Some(inside))
+                        (self.process.take().ok_or(ZygoteError::Confused)?.release(), Some(inside))
                     }
                     Level::Full | Level::Seccomp => (Pid::from_raw(pid), None),
                 };

@@ -109,6 +109,8 @@ impl Zygote {
         let mut warm = Warm::default();
         let mind = match role {
             Role::Warm { preload } => {
+                #[cfg(feature = "fault-injection")]
+                Steps::new(&plan).take(Step::Interpreter, || Ok(()))?;
                 let interpreter = python::start(&setup).map_err(|error| StartFailure::Interpreter(error.to_string()))?;
                 warm.python = interpreter.version();
                 warm.missing = interpreter
@@ -123,9 +125,7 @@ impl Zygote {
             Role::Bare | Role::Probe => Mind::None,
         };
         let alone = own_proc.threads() == Some(1) && own_proc.shares_memory() == Some(false);
-        if !alone {
-            return Err(fail(Step::Alone)(Errno::EBUSY).into());
-        }
+        Steps::new(&plan).take(Step::Alone, || if alone { Ok(()) } else { Err(Errno::EBUSY) })?;
         jail::seal_zygote(&plan)?;
         let ruleset =
             plan.needs_ruleset().then(|| jail::make_ruleset(&plan)).transpose().map_err(fail(Step::Landlock))?;
@@ -156,7 +156,9 @@ impl Zygote {
     /// Makes one child. In the child it does not return.
     fn spawn(&mut self, spawn: Spawn, control: &Control) -> Result<(i32, [OwnedFd; 3]), JailError> {
         let fail = |step: Step| move |errno: Errno| JailError { step, errno: errno as i32 };
-        let (ends, descriptors) = channels().map_err(fail(Step::Channel))?;
+        #[cfg(feature = "fault-injection")]
+        crate::fault::count_child();
+        let (ends, descriptors) = Steps::new(&self.plan).value(Step::Channel, channels)?;
         if self.plan.level == Level::Nsjail {
             // nsjail made this process for one child: it becomes the child itself.
             let numbers = ends.each_ref().map(AsRawFd::as_raw_fd);
@@ -257,5 +259,11 @@ fn probe(plan: &Plan) -> Found {
     let landlock = jail::make_ruleset(plan).err().map(|errno| errno as i32);
     let chroot = jail::try_chroot(plan).err().map(|errno| errno as i32);
     let ids = jail::try_ids(plan).err().map(|errno| errno as i32);
+    #[cfg(feature = "fault-injection")]
+    let lacks = |name: &str, refused: Option<i32>| {
+        if plan.faults.leaves_out(name) { Some(Errno::ENOSYS as i32) } else { refused }
+    };
+    #[cfg(feature = "fault-injection")]
+    let (chroot, landlock) = (lacks("kernel-chroot", chroot), lacks("kernel-landlock", landlock));
     Found { chroot, landlock, ids }
 }
