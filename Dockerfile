@@ -16,7 +16,7 @@ ARG VARIANT=slim
 FROM ${BASE} AS toolchain
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-        build-essential ca-certificates cargo python3 python3-dev python3-venv rustc \
+        build-essential ca-certificates cargo-web python3 python3-dev python3-venv rustc-web \
  && rm -rf /var/lib/apt/lists/*
 ENV PYO3_PYTHON=/usr/bin/python3
 WORKDIR /build
@@ -42,8 +42,9 @@ RUN set -eu; \
 FROM toolchain AS build
 # The dependencies by themselves first: a change in src/ then compiles src/ alone.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
- && echo 'fn main() {}' | tee build.rs src/main.rs > src/lib.rs \
+# The tests are named in Cargo.toml and stay outside: a stand-in for them too.
+RUN mkdir -p src tests/it \
+ && echo 'fn main() {}' | tee build.rs tests/it/main.rs src/main.rs > src/lib.rs \
  && cargo build --release --locked
 # cargo goes by the files' dates, and the real ones may be older than the stand-ins just compiled.
 RUN cargo clean --release --package mayfly && rm -rf src build.rs

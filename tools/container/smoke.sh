@@ -46,7 +46,7 @@ post $'def main():\n    return 1 / 0'
 expect "a failing script" "422 exception" "$status $(jq --raw-output .code "$scratch/body")"
 post $'def main():\n    return open("/proc/self/environ").read()'
 expect "a script that looks around" 422 "$status"
-expect "/capabilities" "$level" "$(curl --silent --max-time 5 "http://$address/capabilities" | jq --raw-output .isolation.level)"
+expect "/capabilities" "$level" "$(curl --silent --max-time 5 "http://$address/capabilities" | jq --raw-output .isolation)"
 
 docker stop --time 10 "$container" >/dev/null
 expect "the status after SIGTERM" 0 "$(docker inspect --format '{{.State.ExitCode}}' "$container")"

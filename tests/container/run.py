@@ -1,0 +1,338 @@
+#!/usr/bin/env python3
+"""Builds the image and starts it in every way that deploy/README.md names, and tests each container from outside.
+
+    tests/container/run.py [--variant slim|datasci] [--no-build] [--only WAY] [--all]
+
+Needs Linux, root or a DOCKER_HOST, and nothing else: tools/container brings the engine, a base image and gVisor. For each way it
+holds the isolation level and the layers that /capabilities tells to what that way must grant, and sends the scripts of
+tests/scripts and a score of the attacks of tests/attacks (--all: each of them), by drive.py. Around these: what only a container
+can show. Prints a line for each check, and exits 1 if one failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+TOOLS = REPOSITORY / "tools/container"
+OUTER_PROFILE = ["--security-opt", f"seccomp={REPOSITORY / 'deploy/seccomp-outer.json'}"]
+HARDENED = [
+    "--security-opt", "no-new-privileges", "--cap-drop", "ALL", "--read-only", "--memory", "1g", "--pids-limit", "512",
+]
+# Every attack takes a canary with it, so a score of them is quick and still says whether this way holds.
+SCORE = 20
+
+
+@dataclass
+class Way:
+    """One way to start the container, and what it must grant."""
+
+    name: str
+    level: str
+    options: list[str]
+    granted: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+NAMESPACES = ["user-namespace", "pid-namespace", "mount-namespace", "network-namespace", "own-root", "private-tmp"]
+WAYS = [
+    Way("privileged", "full", ["--privileged"], NAMESPACES),
+    Way("privileged as root", "full", ["--privileged", "--user", "0"], [*NAMESPACES, "own-ids"]),
+    Way("our outer profile, hardened", "full", [*OUTER_PROFILE, *HARDENED, "--env", "MAYFLY_ISOLATION=full"], NAMESPACES),
+    Way("plain", "seccomp", [], ["landlock"], ["own-root", "own-ids", *NAMESPACES[:4]]),
+    Way("plain as root", "seccomp", ["--user", "0"], ["landlock", "own-root", "own-ids"], NAMESPACES[:4]),
+    Way("hardened", "seccomp", HARDENED, ["landlock"], ["own-root", "own-ids", *NAMESPACES[:4]]),
+    Way("gvisor", "full", ["--runtime", "runsc"], NAMESPACES),
+]
+
+failures: list[str] = []
+
+
+def report(name: str, wrong: list[str], note: str = "") -> None:
+    print(f"{'FAILED' if wrong else 'passed'}  {name}{': ' + note if note else ''}", flush=True)
+    for line in wrong:
+        print(f"        {line}", flush=True)
+    failures.extend(wrong)
+
+
+def run(*command: str, check: bool = True) -> str:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return done.stdout.strip()
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    return run("docker", *arguments, check=check)
+
+
+@dataclass
+class Container:
+    """A container that serves, or that ended at once."""
+
+    name: str
+    address: str
+    ready_ms: float
+
+    def get(self, path: str) -> dict:
+        connection = http.client.HTTPConnection(self.address, timeout=10)
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+
+    def execute(self, script: str, **request: object) -> tuple[int, dict]:
+        connection = http.client.HTTPConnection(self.address, timeout=60)
+        connection.request("POST", "/execute", json.dumps({"script": script, **request}), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def log(self) -> str:
+        done = subprocess.run(["docker", "logs", self.name], capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    def state(self, what: str) -> str:
+        return docker("inspect", "--format", "{{" + what + "}}", self.name)
+
+
+def is_ready(address: str) -> bool:
+    try:
+        connection = http.client.HTTPConnection(address, timeout=2)
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+@contextlib.contextmanager
+def started(image: str, options: list[str], port: int = 8080) -> Iterator[Container]:
+    """A container until it is ready, then removed, whatever happens."""
+    begun = time.monotonic()
+    name = docker("run", "--detach", "--publish", f"127.0.0.1::{port}", *options, image)
+    container = Container(name, "", 0)
+    try:
+        while time.monotonic() < begun + 60:
+            if container.state(".State.Status") != "running":
+                raise RuntimeError(f"the container ended: {container.log()}")
+            # gVisor's port may be bound for both families of addresses.
+            container.address = docker("port", name, f"{port}/tcp", check=False).partition("\n")[0]
+            if container.address and is_ready(container.address):
+                break
+            time.sleep(0.02)
+        else:
+            raise RuntimeError(f"not ready after a minute: {container.log()}")
+        container.ready_ms = (time.monotonic() - begun) * 1000
+        yield container
+    finally:
+        docker("rm", "--force", name)
+
+
+def check_way(image: str, way: Way, every: int, packages: int) -> None:
+    """Level, layers, scripts, attacks, health check, and an orderly end."""
+    wrong: list[str] = []
+    with started(image, way.options) as container:
+        layers = container.get("/capabilities")["layers"]
+        wrong += [f"layer {name} must be granted, and is {layers.get(name)}"
+                  for name in way.granted if layers.get(name) != {"granted": True}]
+        wrong += [f"layer {name} can't be granted, and is {layers.get(name)}"
+                  for name in way.refused if layers.get(name, {}).get("granted") is not False]
+        drive = subprocess.run(
+            [sys.executable, str(HERE / "drive.py"), container.address, way.level, "--attacks", str(every),
+             "--min-packages", str(packages)], capture_output=True, text=True, check=False)
+        *lines, counts = (drive.stdout + drive.stderr).strip().splitlines() or ["drive.py said nothing"]
+        wrong += lines
+        if drive.returncode and not lines:
+            wrong.append(counts)
+        for _ in range(150):
+            if container.state(".State.Health.Status") != "starting":
+                break
+            time.sleep(0.1)
+        if container.state(".State.Health.Status") != "healthy":
+            wrong.append(f"its own health check finds it {container.state('.State.Health.Status')}")
+        docker("stop", "--time", "10", container.name)
+        if container.state(".State.ExitCode") != "0":
+            wrong.append(f"SIGTERM ended it with {container.state('.State.ExitCode')}: {container.log()[-1000:]}")
+    report(way.name, wrong, f"level {way.level}, ready {container.ready_ms:.0f} ms after `docker run`; {counts}")
+
+
+# ---- what only a container can show ----------------------------------------------------------------------------------
+
+
+def refuses_a_level_it_cannot_have(image: str) -> list[str]:
+    done = subprocess.run(["docker", "run", "--rm", "--env", "MAYFLY_ISOLATION=full", image],
+                          capture_output=True, text=True, check=False)
+    wrong = [] if done.returncode == 78 else [f"exit {done.returncode} and not 78: {done.stderr}"]
+    if "doctor" not in done.stderr or "full" not in done.stderr:
+        wrong.append(f"it does not say what to do: {done.stderr}")
+    return wrong
+
+
+def doctor_tells_what_it_takes(image: str) -> list[str]:
+    done = subprocess.run(["docker", "run", "--rm", image, "doctor"], capture_output=True, text=True, check=False)
+    wrong = [] if done.returncode == 0 else [f"exit {done.returncode} and not 0"]
+    return wrong + ([] if "seccomp" in done.stdout and "--security-opt" in done.stdout else [
+        f"it names no option that would grant more: {done.stdout}{done.stderr}"])
+
+
+def listens_where_port_says(image: str) -> list[str]:
+    with started(image, ["--env", "PORT=9123"], 9123) as container:
+        status, _ = container.execute("def main():\n    return 1")
+        return [] if status == 200 else [f"answered {status}"]
+
+
+def keeps_to_the_memory_it_has(image: str) -> list[str]:
+    wrong = []
+    with started(image, ["--memory", "512m", "--memory-swap", "512m"]) as container:
+        concurrency = container.get("/capabilities")["concurrency"]
+        # 512 MiB hold one script at its limit of 256 MiB beside the server.
+        if concurrency != 1:
+            wrong.append(f"{concurrency} scripts at once in 512 MiB")
+        bomb = "def main():\n    kept = []\n    while True:\n        kept.append(b'x' * (1 << 20))"
+        for memory in (256, 1024):
+            status, body = container.execute(bomb, limits={"memory_mb": memory})
+            if (status, body.get("code")) != (422, "memory_limit"):
+                wrong.append(f"a bomb of {memory} MiB was answered {status} {body}")
+            status, body = container.execute("def main():\n    return 'alive'")
+            if (status, body.get("result")) != (200, "alive"):
+                wrong.append(f"after a bomb of {memory} MiB: {status} {body}")
+        if container.state(".State.OOMKilled") == "true" and container.state(".State.Running") != "true":
+            wrong.append("the service itself was killed")
+        if "zygote" in container.log().lower().replace("/zygote", ""):
+            wrong += [line for line in container.log().splitlines() if "zygote" in line][:3]
+    return wrong
+
+
+@contextlib.contextmanager
+def metadata_server() -> Iterator[tuple[str, list[tuple[str, int]]]]:
+    """A stand-in for a cloud's metadata server: an address that the container reaches, and who connected to it."""
+    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    seen: list[tuple[str, int]] = []
+    with socket.create_server((gateway, 0)) as listener:
+        listener.settimeout(0.1)
+        done = threading.Event()
+
+        def serve() -> None:
+            while not done.is_set():
+                with contextlib.suppress(TimeoutError):
+                    connection, peer = listener.accept()
+                    seen.append(peer)
+                    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nmarker-token")
+                    connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"{gateway}:{listener.getsockname()[1]}", seen
+        finally:
+            done.set()
+            thread.join()
+
+
+def does_not_reach_the_metadata_server(image: str) -> list[str]:
+    wrong = []
+    with metadata_server() as (address, seen):
+        # First that the listener can be reached from a container at all, or the rest would prove nothing.
+        base = run("sed", "-n", "s/^ARG BASE=//p", str(REPOSITORY / "Dockerfile"))
+        host, _, port = address.partition(":")
+        said = docker("run", "--rm", base, "bash", "-c", f"exec 3<>/dev/tcp/{host}/{port}; cat <&3", check=False)
+        if "marker-token" not in said or not seen:
+            wrong.append(f"the stand-in at {address} can't be reached from a container, so nothing is proved: {said}")
+        seen.clear()
+        fetch = (f"def main():\n    import urllib.request\n    return urllib.request.urlopen('http://{address}/computeMetadata/v1/', "
+                 "timeout=2).read().decode()")
+        for options in ([], OUTER_PROFILE, ["--privileged", "--user", "0"], ["--runtime", "runsc"]):
+            with started(image, options) as container:
+                status, body = container.execute(fetch)
+                if status != 422 or "marker-token" in json.dumps(body):
+                    wrong.append(f"{options}: {status} {body}")
+        if seen:
+            wrong.append(f"it was connected to by {seen}")
+    return wrong
+
+
+def sees_no_environment_of_the_server(image: str) -> list[str]:
+    with started(image, ["--env", "CLOUD_TOKEN=marker-token", "--env", "K_SERVICE=marker-service"]) as container:
+        status, body = container.execute("def main():\n    import os\n    return dict(os.environ)")
+        return [] if status == 200 and "marker" not in json.dumps(body) else [f"{status} {body}"]
+
+
+def has_only_what_runs(image: str) -> list[str]:
+    """No shell, no interpreter, no package manager, no set-uid file in the image."""
+    container = docker("create", image)
+    try:
+        listing = subprocess.run(["sh", "-c", f"docker export {container} | tar --list --verbose"],
+                                 capture_output=True, text=True, check=True).stdout.splitlines()
+    finally:
+        docker("rm", container)
+    wrong = []
+    for line in listing:
+        mode, path = line.split(None, 1)[0], line.split(None, 5)[-1].split(" -> ")[0]
+        name = path.rsplit("/", 1)[-1]
+        if mode.startswith("-") and ("s" in mode or name in {"sh", "bash", "dash", "python3", "pip", "apt", "dpkg", "gcc", "cargo"}):
+            wrong.append(line)
+        if mode.startswith("-") and mode[3] == "x" and not (name == "mayfly" or ".so" in name):
+            wrong.append(f"an executable: {line}")
+    return wrong
+
+
+CHECKS: list[Callable[[str], list[str]]] = [
+    refuses_a_level_it_cannot_have, doctor_tells_what_it_takes, listens_where_port_says, keeps_to_the_memory_it_has,
+    does_not_reach_the_metadata_server, sees_no_environment_of_the_server, has_only_what_runs,
+]
+
+
+def prepare() -> None:
+    if "DOCKER_HOST" not in os.environ:
+        os.environ["DOCKER_HOST"] = run(str(TOOLS / "engine.sh"), "start").splitlines()[-1]
+        run(str(TOOLS / "base_image.sh"))
+    run(str(TOOLS / "runsc.sh"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Tests the image in every way it can be started.")
+    parser.add_argument("--variant", choices=["slim", "datasci"], default="slim")
+    parser.add_argument("--no-build", action="store_true", help="take the image mayfly:VARIANT as it is")
+    parser.add_argument("--only", default="", metavar="WAY", help="only what has this in its name")
+    parser.add_argument("--all", action="store_true", help="every attack, not a score")
+    arguments = parser.parse_args()
+    begun = time.monotonic()
+    prepare()
+    image = f"mayfly:{arguments.variant}"
+    if not arguments.no_build:
+        run(str(TOOLS / "build_image.sh"), arguments.variant, image)
+        print(f"built   {image} in {time.monotonic() - begun:.0f} s, the engine's start included", flush=True)
+    size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
+    report("size", [] if arguments.variant != "slim" or size <= 150_000_000 else ["slim may have 150 MB"], f"{size / 1e6:.0f} MB")
+    sys.path.insert(0, str(HERE))
+    import drive  # noqa: PLC0415 - beside this file, wherever that is
+    for way in WAYS:
+        if arguments.only in way.name:
+            every = 1 if arguments.all else sum(1 for _ in drive.attacks(way.level)) // SCORE
+            try:
+                check_way(image, way, every, 15 if arguments.variant == "datasci" else 0)
+            except (OSError, RuntimeError) as error:
+                report(way.name, [str(error)])
+    for check in CHECKS if arguments.variant == "slim" else []:
+        name = check.__name__.replace("_", " ")
+        if arguments.only in name:
+            try:
+                report(name, check(image))
+            except (OSError, RuntimeError) as error:
+                report(name, [str(error)])
+    print(f"{len(failures)} failures in {time.monotonic() - begun:.0f} s")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
