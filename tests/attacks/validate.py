@@ -33,7 +33,7 @@ LAYERS = {
 FIELDS = {
     "attack": {"name", "row", "denies", "levels", "prelude", "first", "beside", "each", "differ", "request", "script",
                "expect", "expect_at", "stops", "seen_to_succeed_unjailed"},
-    "exchange": {"name", "row", "denies", "levels", "connections", "needs", "steps", "stops"},
+    "exchange": {"name", "row", "denies", "levels", "connections", "rounds", "needs", "steps", "stops"},
 }
 NEEDED = {"attack": {"name", "denies", "script", "expect", "stops"}, "exchange": {"name", "denies", "steps", "stops"}}
 REQUEST_FIELDS = {"args", "kwargs", "stdin", "limits", "include"}

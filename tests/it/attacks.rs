@@ -1,1 +1,196 @@
-pub fn trials() -> Vec<crate::Trial> { Vec::new() }
+//! Every attack of `tests/attacks` in every place: it achieves nothing, its client is told the right thing, and a canary
+//! script is answered afterwards.
+//!
+//! Marker secrets lie about while the attacks run: in the server's environment, and in the script, the input and the output
+//! of every canary, which is the request before the next attack. No answer to an attack may hold one.
+
+use crate::Trial;
+use crate::group::Group;
+use crate::levels::{Place, expected};
+use crate::server::{Answer, Server};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One attack, as it is written down.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attack {
+    name: String,
+    denies: String,
+    /// Put before each of the scripts.
+    #[serde(default)]
+    prelude: Vec<String>,
+    script: String,
+    /// Run before, as a request of its own.
+    first: Option<String>,
+    /// Run at the same time, as a request of its own.
+    beside: Option<String>,
+    /// The script runs once for each of these arguments.
+    each: Option<Vec<Value>>,
+    /// The script runs so many times, and all results differ.
+    differ: Option<usize>,
+    #[serde(default)]
+    request: Map<String, Value>,
+    expect: Vec<String>,
+    #[serde(default)]
+    expect_at: BTreeMap<String, Vec<String>>,
+    levels: Option<Vec<String>>,
+    #[expect(dead_code, reason = "for the table of what stops what")]
+    stops: String,
+    #[expect(dead_code, reason = "a row of the list that the corpus began with")]
+    row: Option<u32>,
+    #[expect(dead_code, reason = "what the author saw when it ran with no jail")]
+    seen_to_succeed_unjailed: Option<toml::Value>,
+}
+
+/// A file of attacks.
+#[derive(Debug, Deserialize)]
+struct Corpus {
+    #[serde(default)]
+    attack: Vec<Attack>,
+}
+
+/// Where the corpus is.
+pub fn home() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attacks")
+}
+
+/// The corpus's files but for the preludes, in order.
+pub fn files() -> Vec<PathBuf> {
+    let entries = fs::read_dir(home()).expect("tests/attacks").map(|entry| entry.expect("an entry").path());
+    let is_corpus = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "toml") && !path.ends_with("preludes.toml");
+    let mut files: Vec<PathBuf> = entries.filter(is_corpus).collect();
+    files.sort();
+    files
+}
+
+pub fn read<T: serde::de::DeserializeOwned>(path: &Path) -> T {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All attacks, with their preludes in front of their scripts.
+fn attacks() -> Vec<Attack> {
+    let preludes: BTreeMap<String, String> = read(&home().join("preludes.toml"));
+    let mut attacks: Vec<Attack> = files().iter().flat_map(|path| read::<Corpus>(path).attack).collect();
+    for attack in &mut attacks {
+        let before: String = attack.prelude.iter().map(|name| preludes[name].as_str()).collect();
+        for script in [Some(&mut attack.script), attack.first.as_mut(), attack.beside.as_mut()].into_iter().flatten() {
+            script.insert_str(0, &before);
+        }
+    }
+    attacks
+}
+
+/// The secrets, by where they lie. A script that finds one finds the others' shape, not their text.
+fn marker(place: &str) -> String {
+    format!("MAYFLY-CANARY-{place}{:08x}", std::process::id().wrapping_mul(0x9e37_79b9))
+}
+
+const MARKED: [&str; 4] = ["environment", "script", "input", "output"];
+
+pub fn trials() -> Vec<Trial> {
+    let attacks: Arc<[Attack]> = attacks().into();
+    let mut trials = Vec::new();
+    for place in expected() {
+        let setup = place.setup(&[("MAYFLY_CANARY_SECRET", &marker("environment"))]);
+        let group = Group::new(format!("attacks::{}", place.as_str()), setup);
+        for (number, attack) in attacks.iter().enumerate() {
+            let applies = |levels: &Vec<String>| levels.iter().any(|level| level == place.level() || level == place.as_str());
+            if attack.levels.as_ref().is_none_or(applies) {
+                let attacks = Arc::clone(&attacks);
+                trials.push(group.trial(&attack.name, move |server| attacks[number].run(server, place)));
+            }
+        }
+        trials.push(group.last());
+    }
+    trials
+}
+
+/// Asks for something ordinary that carries markers, and gets the right answer.
+pub fn canary(server: &Server) {
+    let script = format!("# {}\nimport sys\ndef main(x):\n    print(sys.stdin.read())\n    return [x, sum(range(x))]", marker("script"));
+    let input = format!("{} {}", marker("input"), marker("output"));
+    let answer = server.execute(&json!({ "script": script, "args": [7], "stdin": input, "include": ["stdout"] }));
+    let expected = json!({ "result": [7, 21], "stdout": format!("{input}\n") });
+    assert_eq!((answer.status, answer.json()), (200, expected), "the canary");
+}
+
+impl Attack {
+    fn run(&self, server: &Server, place: Place) {
+        canary(server);
+        if let Some(first) = &self.first {
+            self.is_clean(&self.post(server, first, None));
+        }
+        std::thread::scope(|scope| {
+            let beside = self.beside.as_ref().map(|beside| scope.spawn(|| self.post(server, beside, None)));
+            if beside.is_some() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            self.attack(server, place);
+            if let Some(beside) = beside {
+                let answer = beside.join().expect("an answer");
+                assert_eq!(answer.status, 200, "the script beside it: {}", answer.text());
+                self.is_clean(&answer);
+            }
+        });
+        canary(server);
+    }
+
+    fn attack(&self, server: &Server, place: Place) {
+        let mut results = Vec::new();
+        let times = self.each.as_ref().map_or(self.differ.unwrap_or(1), Vec::len);
+        for time in 0..times {
+            let argument = self.each.as_ref().map(|each| &each[time]);
+            let answer = self.post(server, &self.script, argument);
+            self.is_clean(&answer);
+            self.is_expected(&answer, place);
+            results.push(answer.json()["result"].to_string());
+        }
+        if self.differ.is_some() {
+            results.sort();
+            let all = results.len();
+            results.dedup();
+            assert_eq!(results.len(), all, "{}: the results of {all} runs: {results:?}", self.denies);
+        }
+    }
+
+    fn post(&self, server: &Server, script: &str, argument: Option<&Value>) -> Answer {
+        let mut request = self.request.clone();
+        request.insert("script".to_owned(), script.into());
+        if let Some(argument) = argument {
+            request.insert("args".to_owned(), json!([argument]));
+        }
+        server.execute(&request.into())
+    }
+
+    /// No secret is in the answer, and no loot in the result.
+    fn is_clean(&self, answer: &Answer) {
+        let text = answer.text();
+        assert!([200, 422].contains(&answer.status), "{}: answered {} {text}", self.denies, answer.status);
+        for place in MARKED {
+            assert!(!text.contains(&marker(place)), "{}: the marker in the {place} was found: {text}", self.denies);
+        }
+        let result = answer.json()["result"].to_string();
+        assert!(!result.contains("ESCAPED"), "{}: {result}", self.denies);
+    }
+
+    fn is_expected(&self, answer: &Answer, place: Place) {
+        let at = [place.as_str(), place.level()].into_iter().find_map(|level| self.expect_at.get(level));
+        let expected = at.unwrap_or(&self.expect);
+        let body = answer.json();
+        let fits = |one: &String| match (one.strip_prefix("result:"), answer.status) {
+            (Some(text), 200) => body["result"] == text || body["result"].to_string() == text,
+            (None, 200) => one == "result",
+            (_, _) => body["code"] == one.as_str(),
+        };
+        let mut shown = answer.text();
+        shown.truncate((0..=2000.min(shown.len())).rev().find(|end| shown.is_char_boundary(*end)).unwrap_or(0));
+        assert!(expected.iter().any(fits), "{}: expected {expected:?}, got {} {shown}", self.denies, answer.status);
+    }
+}

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -183,8 +184,11 @@ fn requests_while(server: &Server, disturb: impl Fn()) -> [usize; 3] {
                 })
             })
             .collect();
-        disturb();
+        let disturbed = catch_unwind(AssertUnwindSafe(disturb));
         done.store(true, Ordering::Relaxed);
+        if let Err(panic) = disturbed {
+            resume_unwind(panic);
+        }
         for worker in workers {
             match worker.join() {
                 Ok(Ok(())) => {}
@@ -256,11 +260,6 @@ fn killed_children_cost_no_request(place: Place) {
     assert!(counts[0] > 10, "{counts:?}");
     server.check(CANARY, &CANARY_ANSWER.into());
     nobody_is_left_over(&server);
-}
-
-/// The children that are not there when nothing runs.
-fn running(server: &Server, idle: &HashSet<Pid>) -> Vec<Pid> {
-    server.children().into_iter().filter(|child| !idle.contains(child)).collect()
 }
 
 fn a_client_that_leaves_frees_its_place(place: Place) {

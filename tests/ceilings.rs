@@ -1,0 +1,204 @@
+//! Keeps Mayfly fast without a stopwatch: what a request costs in system calls, page faults and memory, which is the same on
+//! a slow machine as on a fast one, may not pass the ceilings below.
+//!
+//! A test that goes red here says that a change made every request dearer. Where that is worth it, the ceiling is raised in
+//! the same commit, which says why. `bench/run` tells what it comes to in milliseconds.
+//!
+//! Other users' processes are looked into and traced, so this needs root: where the tests run without, `sudo -n` is asked.
+
+#[path = "it/server.rs"]
+#[expect(dead_code, reason = "written for tests/it, which uses all of it")]
+mod server;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+use serde_json::json;
+use server::{Server, eventually};
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// The most that something may come to.
+struct Ceiling {
+    what: &'static str,
+    most: f64,
+}
+
+/// Accepting and answering a request, handing over a job and taking its reply, ordering a new child and burying the old one:
+/// about half are the event loop's waits. Seen: 0.
+const SUPERVISOR_CALLS: Ceiling = Ceiling { what: "system calls of the supervisor for a request", most: 1.0 };
+
+/// Making a child, jailing it, its one job. The jail's steps are most of it. Seen: 0.
+const CHILD_CALLS: Ceiling = Ceiling { what: "system calls of the zygote and a child for a request", most: 1.0 };
+
+/// Each is a page copied or mapped between the clone and the child's word that it is ready: the dearest part of a child,
+/// 0.5 to 1 µs each and more under a hypervisor. Seen: 0.
+const LEAN_FAULTS: Ceiling = Ceiling { what: "page faults of a ready child, lean", most: 1.0 };
+
+/// The same with numpy and pandas in the heap; it grows when something there is written to that need not be. Seen: 0.
+const LOADED_FAULTS: Ceiling = Ceiling { what: "page faults of a ready child, loaded", most: 1.0 };
+
+/// From first to last, the job included. Seen: 0.
+const ALL_FAULTS: Ceiling = Ceiling { what: "page faults of a child in its whole life, lean", most: 1.0 };
+
+/// What a ready child has to itself, in KiB: pages copied from the zygote, stack, page tables not counted. Seen: 0.
+const LEAN_DIRTY: Ceiling = Ceiling { what: "KiB that a ready child has to itself, lean", most: 1.0 };
+
+/// The same for the loaded zygote's children. Seen: 0.
+const LOADED_DIRTY: Ceiling = Ceiling { what: "KiB that a ready child has to itself, loaded", most: 1.0 };
+
+/// Requests over which a count is averaged: what happens by the clock, as reaping does, then counts little.
+const REQUESTS: u32 = 300;
+
+impl Ceiling {
+    #[track_caller]
+    fn holds(&self, seen: f64, detail: &str) {
+        println!("{}: {seen:.1}, at most {:.0}", self.what, self.most);
+        assert!(seen <= self.most, "{}: {seen:.1}, and at most {:.0} is allowed\n{detail}", self.what, self.most);
+        assert!(seen > self.most / 2.0, "{}: {seen:.1}, far below {:.0}: lower the ceiling", self.what, self.most);
+    }
+}
+
+/// One at a time: they count what happens within a while.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A server with one kind of zygote on two cores: as many threads as on the smallest machine, wherever this runs.
+fn server(preload: &str) -> Server {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("the cores of this thread");
+    let mut two = CpuSet::new();
+    let mut cores = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
+    for core in cores.by_ref().take(2) {
+        two.set(core).expect("a core that there is");
+    }
+    sched_setaffinity(Pid::from_raw(0), &two).expect("cores that this thread has");
+    let server = Server::start(&[("MAYFLY_ISOLATION", "full"), ("MAYFLY_PRELOAD", preload), ("MAYFLY_READY", "4")]);
+    settle(&server);
+    server
+}
+
+/// Waits until as many children are ready as there should be.
+fn settle(server: &Server) {
+    eventually("four children are ready", || ready(server).len() == 4);
+}
+
+/// Children that wait for a job: jailed and asleep.
+fn ready(server: &Server) -> Vec<Pid> {
+    let asleep = server.processes().into_iter().filter(|process| process.is_jailed && process.state == 'S');
+    asleep.map(|process| Pid::from_raw(process.pid)).collect()
+}
+
+/// Hellos, one after the other, over one connection.
+fn requests(server: &Server, count: u32) {
+    let mut connection = server.connect();
+    for _ in 0..count {
+        let answer = connection.execute(&json!({ "script": "def main():\n    return {'msg': 'hello'}" }));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+/// A command with the rights to look into any process.
+fn as_root(program: &str) -> Command {
+    if geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
+}
+
+fn read(path: &str) -> String {
+    let output = as_root("cat").arg(path).output().expect("cat or sudo can be started");
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A field of `/proc/PID/stat` by its number in proc(5).
+fn stat(pid: Pid, number: usize) -> f64 {
+    let text = read(&format!("/proc/{pid}/stat"));
+    let fields = text.rsplit_once(") ").expect("a name in brackets").1;
+    fields.split(' ').nth(number - 3).and_then(|field| field.parse().ok()).expect("a number")
+}
+
+fn private_dirty(pid: Pid) -> f64 {
+    let text = read(&format!("/proc/{pid}/smaps_rollup"));
+    let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).expect("a field of smaps_rollup");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+fn largest(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, f64::max)
+}
+
+/// System calls that `process` and what it clones make while requests are served, for each of them; and strace's table.
+fn calls(server: &Server, process: Pid) -> (f64, String) {
+    let table = std::env::temp_dir().join(format!("mayfly-ceilings-{process}"));
+    let mut strace = as_root("strace");
+    strace.args(["-f", "-c", "-U", "calls,name", "-S", "calls", "-o"]).arg(&table).args(["-p", &process.to_string()]);
+    let mut strace = strace.stderr(Stdio::piped()).spawn().expect("strace is installed (apt-get install strace)");
+    let mut said = strace.stderr.take().expect("a pipe");
+    let mut first = [0; 256];
+    let length = said.read(&mut first).expect("strace says that it is attached");
+    let first = String::from_utf8_lossy(&first[..length]).into_owned();
+    assert!(first.contains("attached"), "strace: {first}");
+    requests(server, REQUESTS);
+    // The last child made is ready, and the last that died is reaped.
+    settle(server);
+    kill(Pid::from_raw(i32::try_from(strace.id()).expect("a process id")), Signal::SIGINT).expect("strace runs");
+    strace.wait().expect("a child of ours");
+    let text = read(&table.display().to_string());
+    std::fs::remove_file(&table).expect("strace's table");
+    let total = text.lines().find_map(|line| line.trim().strip_suffix("total")?.trim().parse::<f64>().ok());
+    (total.expect("strace's table has a total") / f64::from(REQUESTS), text)
+}
+
+#[test]
+fn system_calls_of_the_supervisor() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = server("");
+    requests(&server, 20);
+    let (seen, table) = calls(&server, server.pid());
+    SUPERVISOR_CALLS.holds(seen, &table);
+}
+
+#[test]
+fn system_calls_of_a_child() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = server("");
+    requests(&server, 20);
+    let zygotes = server.zygotes();
+    let [zygote] = zygotes[..] else { panic!("one zygote was expected, not {zygotes:?}") };
+    let (seen, table) = calls(&server, zygote);
+    CHILD_CALLS.holds(seen, &table);
+}
+
+#[test]
+fn page_faults_and_memory_of_a_ready_child() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for (preload, faults, dirty) in
+        [("", LEAN_FAULTS, LEAN_DIRTY), ("numpy,pandas", LOADED_FAULTS, LOADED_DIRTY)]
+    {
+        let server = server(preload);
+        // The first children share pages with fewer others, and the zygote settles with the first forks.
+        requests(&server, 20);
+        settle(&server);
+        let children = ready(&server);
+        faults.holds(largest(children.iter().map(|child| stat(*child, 10))), "");
+        dirty.holds(largest(children.iter().map(|child| private_dirty(*child))), "");
+    }
+}
+
+#[test]
+fn page_faults_of_a_whole_life() {
+    /// `cminflt` of proc(5): the faults of children that were waited for.
+    const OF_THE_REAPED: usize = 11;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = server("");
+    requests(&server, 20);
+    let reaped = || stat(server.pid(), OF_THE_REAPED);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let before = reaped();
+    requests(&server, REQUESTS);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    ALL_FAULTS.holds((reaped() - before) / f64::from(REQUESTS), "");
+}

@@ -1,0 +1,565 @@
+//! Every layer of the jail, each by itself: looked at from outside, in /proc, or by what it must prevent.
+//!
+//! A layer that others cover is not seen in what a script can do: a filter hides a capability that was kept. So these tests
+//! look at a child that waits for its job. `tools/mutants.py` runs them once for each layer with that layer left out
+//! (`LAYERS_WITHOUT`, in a test build), and at least one must fail each time.
+
+#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
+#[path = "it/levels.rs"]
+mod levels;
+#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
+#[path = "it/server.rs"]
+mod server;
+
+use levels::Place;
+use libtest_mimic::{Arguments, Failed, Trial};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use server::{Connection, Server, Setup, eventually, is_alive};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// A server under one set of circumstances, with the lean zygote alone, started by the first test that needs it.
+struct Host {
+    name: &'static str,
+    setup: Setup,
+    started: OnceLock<(Server, Family)>,
+}
+
+/// The zygote and two ready children.
+#[derive(Debug, Clone, Copy)]
+struct Family {
+    server: Pid,
+    zygote: Pid,
+    children: [Pid; 2],
+}
+
+impl Host {
+    fn new(name: &'static str, setup: Setup) -> Arc<Self> {
+        Arc::new(Self { name, setup, started: OnceLock::new() })
+    }
+
+    fn started(&self) -> &(Server, Family) {
+        self.started.get_or_init(|| {
+            let server = self.setup.start();
+            let family = family(&server);
+            (server, family)
+        })
+    }
+}
+
+/// The oldest process is the zygote. (Which have a filter, or which ids, is what is to be found out.)
+fn family(server: &Server) -> Family {
+    let by_age = || {
+        let mut all: Vec<(u64, Pid)> = server
+            .processes()
+            .into_iter()
+            .filter(|process| process.state != 'Z')
+            .filter_map(|process| Some((stat(Pid::from_raw(process.pid), 22)?.parse().ok()?, Pid::from_raw(process.pid))))
+            .collect();
+        all.sort();
+        all.into_iter().map(|(_, pid)| pid).collect::<Vec<Pid>>()
+    };
+    eventually("two children are ready", || by_age().len() == 3);
+    // Those that the start left behind are gone by now, and the children are jailed.
+    std::thread::sleep(Duration::from_millis(300));
+    let all = by_age();
+    let [zygote, first, second] = all[..] else { panic!("not a zygote and two children: {:?}", server.processes()) };
+    Family { server: server.pid(), zygote, children: [first, second] }
+}
+
+/// A field of /proc/PID/stat by its number in proc_pid_stat(5), from the third on.
+fn stat(pid: Pid, number: usize) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(") ")?.1.split(' ').nth(number - 3).map(str::to_owned)
+}
+
+#[track_caller]
+fn status(pid: Pid, name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).trim().to_owned()
+}
+
+#[track_caller]
+fn link(path: &str) -> String {
+    fs::read_link(path).unwrap_or_else(|error| panic!("{path}: {error}")).display().to_string()
+}
+
+fn namespace(pid: Pid, kind: &str) -> String {
+    link(&format!("/proc/{pid}/ns/{kind}"))
+}
+
+/// The settings that all hosts here have, with what is left out by those who ask.
+fn setup(place: Place, settings: &[(&str, &str)]) -> Setup {
+    let mut setup = place.setup(&[("MAYFLY_PRELOAD", ""), ("MAYFLY_READY", "2"), (SECRET.0, SECRET.1)]);
+    for (name, value) in settings {
+        setup = setup.with(name, value);
+    }
+    match std::env::var("LAYERS_WITHOUT") {
+        Ok(names) if cfg!(feature = "fault-injection") => setup.with("MAYFLY_WITHOUT", &names),
+        Ok(names) => panic!("only a test build can do without {names}: --features fault-injection"),
+        Err(_) => setup,
+    }
+}
+
+/// Something in the server's environment that is nobody's business.
+const SECRET: (&str, &str) = ("SECRET_OF_THE_SERVER", "MARKER-SECRET-environment");
+
+type Check = fn(&Server, Family);
+type Alone = fn();
+
+/// Checks of a host's processes, by the circumstances they hold in: `full` as root, `shared` at level full without root (all
+/// children have the server's own id), `seccomp` with chroot, `landlock` at level seccomp without root.
+const CHECKS: &[(&str, &[&str], Check)] = &[
+    ("user-namespace", &["full", "shared"], |_, family| own_namespace(family, "user")),
+    ("network-namespace", &["full", "shared"], |_, family| own_namespace(family, "net")),
+    ("uts-namespace", &["full", "shared"], |_, family| own_namespace(family, "uts")),
+    ("cgroup-namespace", &["full", "shared"], |_, family| own_namespace(family, "cgroup")),
+    ("ipc-namespace", &["full", "shared"], |_, family| namespace_of_each(family, "ipc")),
+    ("pid-namespace", &["full", "shared"], |_, family| namespace_of_each(family, "pid")),
+    ("mount-namespace", &["full", "shared"], |_, family| namespace_of_each(family, "mnt")),
+    ("host-name", &["full", "shared"], host_name),
+    ("own-root", &["full", "shared", "seccomp"], own_root),
+    ("mounts", &["full", "shared"], mounts),
+    ("private-mounts", &["full", "shared"], private_mounts),
+    ("devices", &["full", "shared"], devices),
+    ("private-tmp", &["full", "shared"], private_tmp),
+    ("working-directory", &["full", "shared", "seccomp"], working_directory),
+    ("files-of-the-host", &["full", "shared", "seccomp", "landlock"], files_of_the_host),
+    ("ids-of-each", &["full", "seccomp"], ids_of_each),
+    ("groups", &["full", "seccomp"], groups),
+    ("capabilities", &["full", "shared", "seccomp", "landlock"], capabilities),
+    ("bounding-set", &["full", "shared", "seccomp"], bounding_set),
+    ("no-new-privileges", &["full", "shared", "seccomp", "landlock"], no_new_privileges),
+    ("filter", &["full", "shared", "seccomp", "landlock"], filter),
+    ("dumpable", &["full", "shared", "seccomp", "landlock"], dumpable),
+    ("descriptors", &["full", "shared", "seccomp", "landlock"], descriptors),
+    ("environment", &["full", "shared", "seccomp", "landlock"], environment),
+    ("umask", &["full", "seccomp"], |_, family| assert_eq!(status(family.children[0], "Umask"), "0077")),
+    ("session", &["full", "shared", "seccomp"], session),
+    ("signals", &["full", "shared", "seccomp"], signals),
+    ("out-of-memory-score", &["full", "shared", "seccomp", "landlock"], out_of_memory_score),
+    ("limits", &["full", "shared", "seccomp", "landlock"], limits),
+    ("process-limit", &["full", "seccomp"], |_, family| limit(family, "Max processes", "64")),
+    ("wall-clock", &["full"], wall_clock),
+    ("processor-time", &["full"], processor_time),
+    ("reply-cap", &["full"], reply_cap),
+    ("result-cap", &["full"], result_cap),
+    ("output-cap", &["full"], output_cap),
+    ("output-flood", &["full"], output_flood),
+];
+
+/// Checks that need a server of their own.
+const ALONE: &[(&str, Alone)] = &[
+    ("zygote-descriptors", zygote_descriptors),
+    ("zygote-parent-death-signal", zygote_parent_death_signal),
+    ("parent-death-signal", parent_death_signal),
+    ("alone", alone),
+    ("reseed", reseed),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(2);
+    let hosts = [
+        Host::new("full", setup(Place::Full, &[])),
+        // Level full for a server without root.
+        Host::new("shared", setup(Place::Landlock, &[("MAYFLY_ISOLATION", "full")])),
+        Host::new("seccomp", setup(Place::Seccomp, &[])),
+        Host::new("landlock", setup(Place::Landlock, &[])),
+    ];
+    let mut trials = Vec::new();
+    for (name, places, check) in CHECKS {
+        for host in hosts.iter().filter(|host| places.contains(&host.name)) {
+            let host = Arc::clone(host);
+            trials.push(trial(format!("{}::{name}", host.name), move || {
+                let (server, family) = host.started();
+                check(server, *family);
+            }));
+        }
+    }
+    trials.extend(ALONE.iter().map(|(name, check)| trial((*name).to_owned(), check)));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(hosts);
+    levels::remove_public_copy();
+    conclusion.exit_code()
+}
+
+fn trial(name: impl Into<String>, test: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, || {
+        catch_unwind(AssertUnwindSafe(test)).map_err(|panic| {
+            let words = panic.downcast_ref::<String>().cloned();
+            Failed::from(words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+        })
+    })
+}
+
+/// As the integration tests have it, for `levels`.
+macro_rules! tests {
+    ($($name:ident),+ $(,)?) => {
+        vec![$(crate::trial(stringify!($name), $name)),+]
+    };
+}
+use tests;
+
+/// Made once, for all children of a zygote.
+fn own_namespace(family: Family, kind: &str) {
+    for process in [family.zygote, family.children[0]] {
+        assert_ne!(namespace(process, kind), namespace(family.server, kind));
+    }
+}
+
+/// Made for each child.
+fn namespace_of_each(family: Family, kind: &str) {
+    let [first, second] = family.children.map(|child| namespace(child, kind));
+    let others: BTreeSet<String> =
+        [first, second, namespace(family.zygote, kind), namespace(family.server, kind)].into_iter().collect();
+    let shared_by_zygote = usize::from(kind == "pid");
+    assert_eq!(others.len(), 4 - shared_by_zygote, "{others:?}");
+}
+
+fn host_name(server: &Server, _: Family) {
+    server.check("import os\ndef main():\n    return os.uname().nodename", &json!("mayfly"));
+}
+
+fn own_root(_: &Server, family: Family) {
+    let identity = |path: &str| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).expect("a directory");
+    let inside = identity(&format!("/proc/{}/root/.", family.children[0]));
+    assert_ne!(inside, identity("/"), "the child's root is the host's");
+    let text = fs::read_to_string(format!("/proc/{}/root/mayfly.json", family.children[0]));
+    assert!(text.is_ok(), "the child's root is not the jail root: {text:?}");
+}
+
+/// Mount points, with the options of the mount and of what is mounted, and the propagation tags.
+fn mount_table(pid: Pid) -> BTreeMap<String, (String, String, String)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).expect("it lives");
+    text.lines()
+        .map(|line| {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let dash = fields.iter().position(|field| *field == "-").expect("proc_pid_mountinfo(5)");
+            let what = format!("{} {}", fields[dash + 1], fields[dash + 3]);
+            (fields[4].to_owned(), (fields[5].to_owned(), fields[6..dash].join(" "), what))
+        })
+        .collect()
+}
+
+fn mounts(_: &Server, family: Family) {
+    let table = mount_table(family.children[0]);
+    let points: Vec<&str> = table.keys().map(String::as_str).collect();
+    assert_eq!(points, ["/", "/dev/null", "/dev/urandom", "/dev/zero", "/tmp"]);
+    let (options, ..) = &table["/"];
+    for option in ["ro", "nosuid", "nodev"] {
+        assert!(options.split(',').any(|one| one == option), "/ is {options}");
+    }
+    let (options, _, what) = &table["/tmp"];
+    for option in ["nosuid", "nodev", "noexec"] {
+        assert!(options.split(',').any(|one| one == option), "/tmp is {options}");
+    }
+    assert!(what.starts_with("tmpfs ") && what.contains("size=16384k") && what.contains("nr_inodes=1024"), "{what}");
+}
+
+/// Whether the machine's own mounts are shared or not: nothing mounted outside comes in.
+fn private_mounts(_: &Server, family: Family) {
+    for (point, (_, propagation, _)) in mount_table(family.children[0]) {
+        assert_eq!(propagation, "", "{point}");
+    }
+}
+
+fn devices(server: &Server, _: Family) {
+    let script = "def main():\n    open('/dev/null', 'w').write('x')\n    \
+                  return [open('/dev/null').read(), len(open('/dev/zero', 'rb').read(9)), len(set(open('/dev/urandom', 'rb').read(64))) > 20]";
+    server.check(script, &json!(["", 9, true]));
+}
+
+fn private_tmp(server: &Server, _: Family) {
+    let script = "import os\ndef main():\n    before = os.listdir('/tmp')\n    open('/tmp/left', 'w').write('x')\n    return before + os.listdir('/tmp')";
+    for _ in 0..2 {
+        server.check(script, &json!(["left"]));
+    }
+}
+
+fn working_directory(server: &Server, family: Family) {
+    let expected = if server.get("/capabilities").json()["isolation"] == "full" { "/tmp" } else { "/" };
+    let root = link(&format!("/proc/{}/root", family.children[0]));
+    let inside = link(&format!("/proc/{}/cwd", family.children[0]));
+    // Seen from outside, a chroot's directories have the chroot's path in front.
+    let inside = if root == "/" { inside } else { inside.strip_prefix(&root).unwrap_or(&inside).to_owned() };
+    assert_eq!(if inside.is_empty() { "/" } else { &inside }, expected);
+}
+
+fn files_of_the_host(server: &Server, _: Family) {
+    let script = "import os\ndef main():\n    seen = []\n    for path in ('/etc/passwd', '/proc/self/status', '/proc/1/environ', '/etc/hostname', '/var/lib', '/root', '/sys/kernel'):\n        \
+                  try:\n            seen.append(os.listdir(path) and path if os.path.isdir(path) else open(path).read(3))\n        except OSError:\n            pass\n    return seen";
+    server.check(script, &json!([]));
+}
+
+fn ids_of_each(server: &Server, family: Family) {
+    let of = |pid: Pid, name: &str| {
+        let all: BTreeSet<u32> = status(pid, name).split_whitespace().map(|id| id.parse().expect("an id")).collect();
+        assert_eq!(all.len(), 1, "{name}: real, effective, saved and file system id are one: {all:?}");
+        all.into_iter().next().expect("one")
+    };
+    let [first, second] = family.children.map(|child| (of(child, "Uid"), of(child, "Gid")));
+    assert_ne!(first, second, "two children have the same ids");
+    for (user, group) in [first, second] {
+        assert!(user > 0x7000_0000 && group > 0x7000_0000, "{user} {group}");
+    }
+    server.check("import os\ndef main():\n    return 0 in os.getresuid() + os.getresgid()", &json!(false));
+}
+
+fn groups(_: &Server, family: Family) {
+    assert_eq!(status(family.children[0], "Groups"), "");
+}
+
+fn capabilities(_: &Server, family: Family) {
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(status(family.children[0], set), "0000000000000000", "{set}");
+    }
+}
+
+fn bounding_set(_: &Server, family: Family) {
+    assert_eq!(status(family.children[0], "CapBnd"), "0000000000000000");
+}
+
+fn no_new_privileges(_: &Server, family: Family) {
+    assert_eq!(status(family.children[0], "NoNewPrivs"), "1");
+}
+
+fn filter(_: &Server, family: Family) {
+    assert_eq!((status(family.children[0], "Seccomp"), status(family.children[0], "Seccomp_filters")), ("2".into(), "1".into()));
+}
+
+/// What belongs to a process that can't be traced is root's in /proc, whoever runs it (proc(5)).
+fn dumpable(_: &Server, family: Family) {
+    for process in [family.zygote, family.children[0]] {
+        let owner = fs::metadata(format!("/proc/{process}/environ")).expect("it lives").uid();
+        assert_eq!(owner, 0, "the owner of /proc/{process}/environ; its ids are {}", status(process, "Uid"));
+    }
+}
+
+fn open_files(pid: Pid) -> BTreeMap<i32, String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").filter_map(Result::ok);
+    entries
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            Some((number, fs::read_link(entry.path()).ok()?.display().to_string()))
+        })
+        .collect()
+}
+
+fn descriptors(_: &Server, family: Family) {
+    let open = open_files(family.children[0]);
+    let kinds: Vec<(i32, &str)> =
+        open.iter().map(|(number, what)| (*number, what.split([':', '[']).next().unwrap_or_default())).collect();
+    assert_eq!(kinds, [(0, "/dev/null"), (1, "pipe"), (2, "pipe"), (3, "socket")], "{open:?}");
+}
+
+fn environment(server: &Server, family: Family) {
+    for process in [family.zygote, family.children[0]] {
+        let text = fs::read(format!("/proc/{process}/environ")).expect("it lives");
+        let names: BTreeSet<String> = text
+            .split(|byte| *byte == 0)
+            .filter(|line| !line.is_empty())
+            .map(|line| String::from_utf8_lossy(line).split('=').next().unwrap_or_default().to_owned())
+            .collect();
+        let allowed = mayfly::zygote::handle::ENVIRONMENT.iter().map(|(name, _)| *name).chain(["LD_LIBRARY_PATH"]);
+        let allowed: BTreeSet<String> = allowed.map(str::to_owned).collect();
+        assert!(names.is_subset(&allowed), "{:?}", names.difference(&allowed));
+    }
+    let script = format!("import os\ndef main():\n    return [name for name in os.environ if name.startswith('SECRET')] + [{:?} in str(os.environ)]", SECRET.1);
+    server.check(&script, &json!([false]));
+}
+
+fn session(_: &Server, family: Family) {
+    let child = family.children[0];
+    assert_eq!(stat(child, 6), Some(child.to_string()), "session");
+    assert_eq!(stat(child, 7).as_deref(), Some("0"), "terminal");
+}
+
+fn signals(_: &Server, family: Family) {
+    for set in ["SigBlk", "SigIgn", "SigCgt"] {
+        assert_eq!(status(family.children[0], set), "0000000000000000", "{set}");
+    }
+}
+
+fn out_of_memory_score(_: &Server, family: Family) {
+    let score = |pid: Pid| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("it lives").trim().to_owned();
+    assert_eq!((score(family.zygote), score(family.children[0])), ("1000".to_owned(), "1000".to_owned()));
+    assert_ne!(score(family.server), "1000");
+}
+
+/// A limit's soft and hard value are this.
+#[track_caller]
+fn limit(family: Family, name: &str, expected: &str) {
+    let text = fs::read_to_string(format!("/proc/{}/limits", family.children[0])).expect("it lives");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
+    let values: Vec<&str> = line.split_whitespace().take(2).collect();
+    assert_eq!(values, [expected, expected], "{name}");
+}
+
+fn limits(_: &Server, family: Family) {
+    // 5 s of processor time for a job, the next whole second and one more.
+    let fixed = [
+        ("Max cpu time", "6"),
+        ("Max file size", "16777216"),
+        ("Max stack size", "8388608"),
+        ("Max core file size", "0"),
+        ("Max open files", "64"),
+        ("Max locked memory", "0"),
+        ("Max pending signals", "64"),
+        ("Max msgqueue size", "0"),
+    ];
+    for (name, expected) in fixed {
+        limit(family, name, expected);
+    }
+    let size: u64 = stat(family.zygote, 23).and_then(|size| size.parse().ok()).expect("a size");
+    let text = fs::read_to_string(format!("/proc/{}/limits", family.children[0])).expect("it lives");
+    let line = text.lines().find_map(|line| line.strip_prefix("Max address space")).expect("a line");
+    let values: Vec<Option<u64>> = line.split_whitespace().take(2).map(|value| value.parse().ok()).collect();
+    let (Some(soft), Some(hard)) = (values[0], values[1]) else { panic!("the address space has no limit: {line}") };
+    assert_eq!(soft, hard);
+    // What the interpreter has, measured a moment before, and 256 MiB.
+    assert!(soft.abs_diff(size + (256 << 20)) < 32 << 20, "{soft} bytes for a zygote of {size}");
+}
+
+/// The answer, if it comes within the time.
+fn answer_within(server: &Server, request: &Value, patience: Duration) -> Option<Value> {
+    let mut connection: Connection = server.connect();
+    connection.stream().set_read_timeout(Some(patience)).expect("a socket");
+    let body = request.to_string();
+    let head = format!(
+        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.send(head.as_bytes()).expect("sent");
+    connection.answer().ok().map(|answer| answer.json())
+}
+
+#[track_caller]
+fn ends_with(server: &Server, request: &Value, code: &str, patience: u64) -> Value {
+    let answer = answer_within(server, request, Duration::from_secs(patience));
+    let answer = answer.unwrap_or_else(|| panic!("no answer within {patience} s"));
+    assert_eq!(answer["code"], code, "{:.300}", answer.to_string());
+    answer
+}
+
+fn wall_clock(server: &Server, _: Family) {
+    let request = json!({ "script": "import time\ndef main():\n    time.sleep(30)", "limits": { "wall_ms": 300 } });
+    ends_with(server, &request, "timeout", 5);
+}
+
+fn processor_time(server: &Server, _: Family) {
+    let request = json!({ "script": "def main():\n    while True:\n        pass", "limits": { "cpu_ms": 300, "wall_ms": 20_000 } });
+    let began = Instant::now();
+    ends_with(server, &request, "cpu_limit", 20);
+    assert!(began.elapsed() < Duration::from_secs(5), "after {:?}", began.elapsed());
+}
+
+/// A frame one byte longer than any reply may be is refused when its length is known.
+fn reply_cap(server: &Server, _: Family) {
+    let script = "import os, time\ndef main():\n    os.write(3, (3 * (1 << 20) + 65536 + 1).to_bytes(4, 'little'))\n    time.sleep(30)";
+    ends_with(server, &json!({ "script": script, "limits": { "wall_ms": 3000 } }), "result_not_serializable", 10);
+}
+
+/// A frame that holds more than the runner would ever encode.
+fn result_cap(server: &Server, _: Family) {
+    let script = "import os, time\ndef main():\n    size = 2 << 20\n    text = b'\\xfc' + size.to_bytes(4, 'little') + b'x' * size\n    \
+                  payload = b'\\0\\1\\5' + text\n    rest = len(payload).to_bytes(4, 'little') + payload\n    while rest:\n        rest = rest[os.write(3, rest):]\n    time.sleep(30)";
+    ends_with(server, &json!({ "script": script, "limits": { "wall_ms": 5000 } }), "result_too_large", 10);
+}
+
+fn output_cap(server: &Server, _: Family) {
+    let request = json!({ "script": "def main():\n    print('x' * 99999)", "include": ["stdout"], "limits": { "output_bytes": 10 } });
+    let answer = answer_within(server, &request, Duration::from_secs(10)).expect("an answer");
+    assert_eq!(answer["stdout"], "xxxxxxxxxx");
+}
+
+fn output_flood(server: &Server, _: Family) {
+    let script = "import os\ndef main():\n    for _ in range(200):\n        os.write(1, b'x' * (1 << 20))";
+    ends_with(server, &json!({ "script": script, "limits": { "wall_ms": 30_000, "cpu_ms": 30_000 } }), "output_limit", 40);
+}
+
+/// Whoever starts the server may have left a descriptor open for all it starts.
+fn zygote_descriptors() {
+    let left_open = fs::File::open("/etc/hostname").or_else(|_| fs::File::open("/etc/passwd")).expect("a file of the host");
+    fcntl(&left_open, FcntlArg::F_SETFD(FdFlag::empty())).expect("a flag");
+    let server = setup(Place::Full, &[]).start();
+    let family = family(&server);
+    assert!(open_files(family.server).values().any(|what| what.starts_with("/etc/")), "the server has it");
+    let open = open_files(family.zygote);
+    assert!(!open.values().any(|what| what.starts_with("/etc/")), "{open:?}");
+}
+
+/// Even a zygote that can't notice dies with the server. So do its children.
+fn zygote_parent_death_signal() {
+    let server = setup(Place::Full, &[]).start();
+    let family = family(&server);
+    kill(family.zygote, Signal::SIGSTOP).expect("it lives");
+    drop(server);
+    let gone = within(Duration::from_secs(3), || !is_alive(family.zygote));
+    let _ = kill(family.zygote, Signal::SIGKILL);
+    assert!(gone, "the zygote outlives the server");
+}
+
+/// A child that is busy does not see its channel close.
+fn parent_death_signal() {
+    let server = setup(Place::Full, &[("MAYFLY_ISOLATION", "full")]).start();
+    let before = family(&server);
+    let body = json!({ "script": "import time\ndef main():\n    time.sleep(40)", "limits": { "wall_ms": 40_000 } }).to_string();
+    let mut connection = server.connect();
+    let head = format!("POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    connection.send((head + &body).as_bytes()).expect("sent");
+    std::thread::sleep(Duration::from_millis(500));
+    drop(server);
+    let gone = within(Duration::from_secs(3), || !before.children.iter().any(|child| is_alive(*child)));
+    for child in before.children.into_iter().filter(|child| is_alive(*child)) {
+        let _ = kill(child, Signal::SIGKILL);
+    }
+    assert!(gone, "a busy child outlives the server");
+}
+
+fn within(patience: Duration, holds: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        if holds() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    holds()
+}
+
+/// A package whose import starts a thread: forked from such a zygote, a child would have locks that nobody holds.
+fn alone() {
+    let home = std::env::temp_dir().join(format!("mayfly-layers-{}", std::process::id()));
+    fs::create_dir_all(&home).expect("a directory of our own");
+    let module = "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\n";
+    fs::write(home.join("starts_a_thread.py"), module).expect("ours");
+    let settings = [("MAYFLY_PACKAGES", home.to_str().expect("text")), ("MAYFLY_PRELOAD", "starts_a_thread")];
+    let server = setup(Place::Full, &settings).launch().unwrap_or_else(|end| panic!("{end}"));
+    let line = server.log().wait_for(|line| line.contains("zygote=\"loaded\"") || line.contains("zygote=loaded"), Duration::from_secs(20));
+    let _ = fs::remove_dir_all(&home);
+    let line = line.expect("the loaded zygote comes to something");
+    assert!(line.contains("alone"), "{line}");
+    server.check("def main():\n    return 1", &json!(1));
+}
+
+fn reseed() {
+    let server = setup(Place::Full, &[("MAYFLY_PRELOAD", "numpy,tempfile")]).start();
+    eventually("numpy is warm", || server.log().lines().iter().filter(|line| line.contains("warm")).count() >= 2);
+    let script = "import numpy, tempfile\ndef main():\n    return [float(numpy.random.random()), next(tempfile._get_candidate_names())]";
+    let answers: Vec<Value> = (0..4).map(|_| server.execute(&json!({ "script": script })).json()["result"].clone()).collect();
+    for part in 0..2 {
+        let different: BTreeSet<String> = answers.iter().map(|answer| answer[part].to_string()).collect();
+        assert_eq!(different.len(), answers.len(), "{answers:?}");
+    }
+}
+
