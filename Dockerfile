@@ -26,10 +26,10 @@ WORKDIR /build
 FROM toolchain AS packages
 ARG VARIANT
 COPY python/ python/
-# `slim` has an empty requirements file, so that both variants take the same steps after this one.
+# `slim` has the time zones only, which the standard library takes from a package.
 RUN set -eu; \
     case "$VARIANT" in \
-        slim) : > requirements.txt ;; \
+        slim) grep '^tzdata==' python/requirements.txt > requirements.txt ;; \
         datasci) cat python/requirements.txt python/requirements-datasci.txt > requirements.txt ;; \
         *) echo "VARIANT is $VARIANT; it can be slim or datasci" >&2; exit 1 ;; \
     esac; \

@@ -1,4 +1,4 @@
-//! Build script: compiles the seccomp policies, checks the CPython that was chosen, and lets the program find its library.
+//! Build script: compiles the seccomp policies, checks the `CPython` that was chosen, and lets the program find its library.
 
 #[path = "build/seccomp.rs"]
 mod seccomp;
@@ -6,7 +6,7 @@ mod seccomp;
 use std::env;
 use std::path::PathBuf;
 
-/// The CPythons that Mayfly is tested with.
+/// The `CPython`s that Mayfly is tested with.
 const SUPPORTED: std::ops::RangeInclusive<u8> = 11..=14;
 
 fn main() {

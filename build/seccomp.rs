@@ -41,7 +41,7 @@ const DROP_RULE: &str = "MAYFLY_DROP_RULE";
 /// Allows this system call whatever its arguments. For the mutation run; a release build refuses it.
 const LOOSEN_RULE: &str = "MAYFLY_LOOSEN_RULE";
 
-/// Writes `out_dir/filters.rs` for `arch` (as in CARGO_CFG_TARGET_ARCH). Reads `seccomp/` under CARGO_MANIFEST_DIR.
+/// Writes `out_dir/filters.rs` for `arch` (as in `CARGO_CFG_TARGET_ARCH`). Reads `seccomp/` under `CARGO_MANIFEST_DIR`.
 ///
 /// # Panics
 /// When a policy is wrong (unknown name, rule given twice, too many allowed), when the compiled program does not behave as

@@ -26,6 +26,7 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::unistd::{chdir, setsid};
 use serde::{Deserialize, Serialize};
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -274,6 +275,8 @@ pub fn enter(
 ) -> Result<Jailed, JailError> {
     let steps = Steps::new(plan);
     let (channel, ruleset) = descriptors::keep(&steps, descriptors, ruleset)?;
+    // Whoever reports a step that fails takes number 3 over again: it must stay open.
+    let channel = ManuallyDrop::new(channel);
     steps.take(Step::Session, || setsid().map(drop))?;
     if plan.level == Level::Full {
         steps.take(Step::PrivateTmp, || root::mount_tmp(plan.tmp_bytes, plan.tmp_inodes))?;
@@ -291,5 +294,5 @@ pub fn enter(
         steps.take(Step::Landlock, || landlock::enforce(ruleset))?;
     }
     steps.take(Step::Filter, || filter::install(plan.filter()))?;
-    Ok(Jailed { channel })
+    Ok(Jailed { channel: ManuallyDrop::into_inner(channel) })
 }

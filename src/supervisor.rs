@@ -218,7 +218,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn run(&self, job: Job) -> Result<Report, Refusal> {
+    pub async fn run(&self, mut job: Job) -> Result<Report, Refusal> {
         let arrived = Instant::now();
         let _permit = self.admission.enter().await?;
         let admitted = Instant::now();
@@ -231,8 +231,9 @@ impl Supervisor {
             let started = Instant::now();
             let driven = drive::drive(child, &job, &frame, self.config.result_size.as_usize()).await;
             if !retried && verdict::was_killed_from_outside(&driven.stop, cpu_seconds, driven.cpu) {
-                // Nothing a script does is seen outside, so it can run again.
+                // Nothing a script does is seen outside, so it can run again, in the time that is left.
                 retried = true;
+                job.limits.wall = job.limits.wall.saturating_sub(driven.wall);
                 continue;
             }
             if let (Refill::BeforeAnswer, Some(pool)) = (self.config.refill, source) {

@@ -138,9 +138,37 @@ pub fn payload_length(header: [u8; HEADER], cap: usize) -> Result<usize, WireErr
 /// # Errors
 /// [`WireError::Payload`] or [`WireError::Trailing`].
 pub fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M, WireError> {
-    let config = bincode::config::standard().with_limit::<MAX_FRAME>();
+    // bincode allocates the length that a text claims before it looks for the text, up to its limit, and it counts eight
+    // bytes for an integer that takes one. So the limit follows the payload, by that factor.
+    match payload.len() {
+        ..=0x400 => decode_within::<0x2000, M>(payload),
+        0x401..=0x4000 => decode_within::<0x2_0000, M>(payload),
+        0x4001..=0x4_0000 => decode_within::<0x20_0000, M>(payload),
+        0x4_0001..=0x40_0000 => decode_within::<0x200_0000, M>(payload),
+        _ => decode_within::<{ 8 * MAX_FRAME }, M>(payload),
+    }
+}
+
+fn decode_within<const LIMIT: usize, M: DeserializeOwned>(payload: &[u8]) -> Result<M, WireError> {
+    let config = bincode::config::standard().with_limit::<LIMIT>();
     let (message, used) = bincode::serde::decode_from_slice(payload, config).map_err(|_| WireError::Payload)?;
     if used == payload.len() { Ok(message) } else { Err(WireError::Trailing) }
+}
+
+/// Decodes a child's reply. A value of more than `most_tokens` tokens, each of which takes more room here than in the
+/// frame, counts as [`Reply::TooLarge`] and is not decoded.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_reply(payload: &[u8], most_tokens: usize) -> Result<Reply, WireError> {
+    /// The index of `Reply::Value`, as bincode writes it.
+    const VALUE: u32 = 0;
+    let config = bincode::config::standard().with_limit::<64>();
+    let start: Result<((u32, u64), usize), _> = bincode::serde::decode_from_slice(payload, config);
+    match start {
+        Ok(((VALUE, tokens), _)) if tokens > most_tokens as u64 => Ok(Reply::TooLarge),
+        _ => decode(payload),
+    }
 }
 
 /// Encodes a message with its length prefix.
@@ -186,6 +214,15 @@ mod tests {
         assert_eq!(payload_length([11, 0, 0, 0], 10), Err(WireError::Length(11)));
         assert_eq!(payload_length([0xff; 4], usize::MAX), Err(WireError::Length(u32::MAX)));
         assert_eq!(payload_length([10, 0, 0, 0], 10), Ok(10));
+    }
+
+    #[test]
+    fn a_value_of_too_many_tokens_is_not_decoded() {
+        let frame = encode(&Reply::Value(vec![Token::Null; 11])).expect("small");
+        assert_eq!(decode_reply(&frame[HEADER..], 10), Ok(Reply::TooLarge));
+        assert_eq!(decode_reply(&frame[HEADER..], 11), Ok(Reply::Value(vec![Token::Null; 11])));
+        let other = encode(&Reply::TooLarge).expect("small");
+        assert_eq!(decode_reply(&other[HEADER..], 0), Ok(Reply::TooLarge));
     }
 
     #[test]

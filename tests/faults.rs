@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use mayfly::jail::Step;
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use server::{Answer, Server, Setup, eventually};
@@ -270,26 +271,31 @@ fn until_refused(server: &Server) {
     });
 }
 
-/// The zygote's own limit is below what a child is to have, and inside its user namespace nobody may raise it.
+/// The zygote's own limit is below what a child is to have, and inside its user namespace nobody may raise it. Nor may a
+/// server without `CAP_SYS_RESOURCE`, so the zygote's successor is what serves again.
 fn no_memory_for_the_child() {
     let (server, zygote) = served();
     let stat = fs::read_to_string(format!("/proc/{zygote}/stat")).expect("it lives");
     let size: u64 = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(20)?.parse().ok()).expect("a size");
-    let limit = |value| mayfly::sys::set_limit_of(zygote, Resource::RLIMIT_AS, value).expect("root may");
-    limit(size + (8 << 20));
+    mayfly::sys::set_limit_of(zygote, Resource::RLIMIT_AS, size + (8 << 20)).expect("root may");
     until_refused(&server);
     names(&server, Step::AddressSpaceLimit, Errno::EPERM);
-    limit(nix::libc::RLIM_INFINITY);
+    kill(zygote, Signal::SIGKILL).expect("it lives");
     eventually("it serves again", || server.execute(&json!({ "script": "def main():\n    return 1" })).status == 200);
 }
 
 fn no_process_for_the_child() {
     let (server, zygote) = served();
-    let limit = |value| mayfly::sys::set_limit_of(zygote, Resource::RLIMIT_NPROC, value).expect("root may");
-    limit(0);
+    // The soft limit alone, which can be raised again.
+    let limit = |value: &str| {
+        let mut command = std::process::Command::new("prlimit");
+        command.arg(format!("--pid={zygote}")).arg(format!("--nproc={value}:"));
+        assert!(command.status().is_ok_and(|status| status.success()), "prlimit of util-linux");
+    };
+    limit("0");
     until_refused(&server);
     names(&server, Step::Clone, Errno::EAGAIN);
-    limit(nix::libc::RLIM_INFINITY);
+    limit("1000");
     eventually("it serves again", || server.execute(&json!({ "script": "def main():\n    return 1" })).status == 200);
 }
 
@@ -307,7 +313,7 @@ fn the_jail_root_is_gone() {
     let server = setup.start();
     assert_eq!(refusals(&server, "full"), 0);
     fs::rename(&root, &aside).expect("ours");
-    nix::sys::signal::kill(server.zygotes()[0], nix::sys::signal::Signal::SIGKILL).expect("it lives");
+    kill(server.zygotes()[0], Signal::SIGKILL).expect("it lives");
     until_refused(&server);
     names(&server, Step::BindRoot, Errno::ENOENT);
     fs::rename(&aside, &root).expect("ours");

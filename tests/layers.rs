@@ -18,19 +18,21 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use server::{Connection, Server, Setup, eventually, is_alive};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A server under one set of circumstances, with the lean zygote alone, started by the first test that needs it.
 struct Host {
     name: &'static str,
     setup: Setup,
-    started: OnceLock<(Server, Family)>,
+    /// Locked by the test that looks: another one's script would take a child away.
+    started: OnceLock<Mutex<Server>>,
 }
 
 /// The zygote and two ready children.
@@ -46,12 +48,9 @@ impl Host {
         Arc::new(Self { name, setup, started: OnceLock::new() })
     }
 
-    fn started(&self) -> &(Server, Family) {
-        self.started.get_or_init(|| {
-            let server = self.setup.start();
-            let family = family(&server);
-            (server, family)
-        })
+    fn started(&self) -> MutexGuard<'_, Server> {
+        let server = self.started.get_or_init(|| Mutex::new(self.setup.start()));
+        server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,10 +66,17 @@ fn family(server: &Server) -> Family {
         all.sort();
         all.into_iter().map(|(_, pid)| pid).collect::<Vec<Pid>>()
     };
-    eventually("two children are ready", || by_age().len() == 3);
-    // Those that the start left behind are gone by now, and the children are jailed.
-    std::thread::sleep(Duration::from_millis(300));
-    let all = by_age();
+    let all = Cell::new(Vec::new());
+    eventually("two children are ready", || {
+        let before = by_age();
+        // Jailed and waiting, and nobody else about: those that the start or another test left are gone.
+        std::thread::sleep(Duration::from_millis(100));
+        let waiting = before.iter().all(|pid| stat(*pid, 3).as_deref() == Some("S"));
+        let settled = before.len() == 3 && waiting && before == by_age();
+        all.set(before);
+        settled
+    });
+    let all = all.into_inner();
     let [zygote, first, second] = all[..] else { panic!("not a zygote and two children: {:?}", server.processes()) };
     Family { server: server.pid(), zygote, children: [first, second] }
 }
@@ -181,8 +187,8 @@ fn main() -> ExitCode {
         for host in hosts.iter().filter(|host| places.contains(&host.name)) {
             let host = Arc::clone(host);
             trials.push(trial(format!("{}::{name}", host.name), move || {
-                let (server, family) = host.started();
-                check(server, *family);
+                let server = host.started();
+                check(&server, family(&server));
             }));
         }
     }
@@ -301,7 +307,7 @@ fn files_of_the_host(server: &Server, _: Family) {
     server.check(script, &json!([]));
 }
 
-fn ids_of_each(server: &Server, family: Family) {
+fn ids_of_each(_: &Server, family: Family) {
     let of = |pid: Pid, name: &str| {
         let all: BTreeSet<u32> = status(pid, name).split_whitespace().map(|id| id.parse().expect("an id")).collect();
         assert_eq!(all.len(), 1, "{name}: real, effective, saved and file system id are one: {all:?}");
@@ -312,7 +318,6 @@ fn ids_of_each(server: &Server, family: Family) {
     for (user, group) in [first, second] {
         assert!(user > 0x7000_0000 && group > 0x7000_0000, "{user} {group}");
     }
-    server.check("import os\ndef main():\n    return 0 in os.getresuid() + os.getresgid()", &json!(false));
 }
 
 fn groups(_: &Server, family: Family) {
@@ -385,9 +390,10 @@ fn session(_: &Server, family: Family) {
 }
 
 fn signals(_: &Server, family: Family) {
-    for set in ["SigBlk", "SigIgn", "SigCgt"] {
-        assert_eq!(status(family.children[0], set), "0000000000000000", "{set}");
-    }
+    // SIGPIPE is ignored, as CPython has it. The two below the real-time signals are the C library's own, which it lets nobody
+    // change: they are as whoever started the server had them.
+    let own = |set: &str| u64::from_str_radix(&status(family.children[0], set), 16).expect("a set") & !(0b11 << 31);
+    assert_eq!(["SigBlk", "SigIgn", "SigCgt"].map(own), [0, 1 << (Signal::SIGPIPE as u32 - 1), 0]);
 }
 
 fn out_of_memory_score(_: &Server, family: Family) {

@@ -89,8 +89,7 @@ fn leads_somewhere(from: &Path, target: &str) -> bool {
     if heading.is_empty() {
         return path.exists();
     }
-    fs::read_to_string(path)
-        .is_ok_and(|text| text.lines().any(|line| line.starts_with('#') && anchor(line) == heading))
+    fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with('#') && anchor(line) == heading))
 }
 
 #[test]

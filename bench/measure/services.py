@@ -93,7 +93,9 @@ def mayfly_just_started(level, **settings):
     environment |= {name: str(value) for name, value in settings.items()}
     # As in production: a line for each request is written, here to a file.
     with tempfile.NamedTemporaryFile(prefix="mayfly-bench-", suffix=".log", delete=False) as log:
-        process = subprocess.Popen([needs.MAYFLY, "serve"], env=environment, stdin=subprocess.DEVNULL, stderr=log)
+        process = subprocess.Popen(
+            [needs.MAYFLY, "serve"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+        )
     service = Service(f"mayfly {level}", process, 0, log.name)
     service.wait(lambda: "http://" in log_of(service), "started")
     service.port = int(re.search(r"http://127\.0\.0\.1:(\d+)", log_of(service))[1])
@@ -101,9 +103,9 @@ def mayfly_just_started(level, **settings):
 
 
 def log_of(service):
-    """What it has logged so far, of which only the start is of interest."""
+    """What it has logged so far."""
     with open(service.log, errors="replace") as log:
-        return log.read(20_000)
+        return log.read()
 
 
 def recipe():

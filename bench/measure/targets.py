@@ -17,9 +17,9 @@ MIB = 2**20
 
 
 def target(what, wanted, found, limit, unit, at_most=True, digits=2):
-    """One line of the table: reached or missed, and the distance as a share of the limit."""
+    """One line of the table: reached or missed, and a miss as a share of the limit."""
     reached = found <= limit if at_most else found >= limit
-    off = found / limit - 1 if at_most else 1 - found / limit
+    off = abs(found / limit - 1) if limit else 0
     return {
         "what": what,
         "target": wanted,
@@ -27,7 +27,7 @@ def target(what, wanted, found, limit, unit, at_most=True, digits=2):
         "value": found,
         "limit": limit,
         "reached": bool(reached),
-        "verdict": f"reached, {-off:.0%} to spare" if reached else f"missed by {off:.0%}",
+        "verdict": "reached" if reached else f"missed by {off:.0%}",
     }
 
 
@@ -141,21 +141,21 @@ def overload(seconds):
     request = {"script": compared.script("hello")}
     with services.mayfly("full") as service:
         loads.by_load(service, request, clients=8, seconds=1)
-        peak = max(
-            (loads.by_load(service, request, clients=clients, seconds=seconds) for clients in (16, 64)),
-            key=lambda report: report["served_per_second"],
-        )
-        over = loads.by_load(
-            service, request, clients=800, seconds=seconds, rate=round(2 * peak["served_per_second"])
-        )
+        for _ in range(3):
+            reports = [loads.by_load(service, request, clients=clients, seconds=seconds) for clients in (16, 64)]
+            peak = max(reports, key=lambda report: report["served_per_second"])
+            rate = round(2 * peak["served_per_second"])
+            over = loads.by_load(service, request, clients=800, seconds=seconds, rate=rate)
+            # Where others were at work on the machine while the peak was sought, it was no peak.
+            if over["refused"]["count"]:
+                break
         status = service.post(request)[0]
     refused = over["refused"]
     with_header = over["refused_with_retry_after"]
     if over["failed"] or status != 200:
         needs.stop(f"under overload some requests got no answer at all: {over['failed']}")
     if not refused["count"]:
-        needs.say("twice the rate was not too much: nothing was refused")
-        return []
+        needs.stop("twice the rate was not too much, three times over: the machine is too busy to say what its peak is")
     return [
         target("twice the load: a refusal, p50", "≤ 5 ms", refused["p50"] / 1e3, 5, "ms"),
         target("twice the load: a refusal, p99", "≤ 5 ms", refused["p99"] / 1e3, 5, "ms"),

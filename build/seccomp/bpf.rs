@@ -61,7 +61,8 @@ pub fn run(program: &[Instruction], call: &Call) -> u32 {
 /// What the kernel makes of the answers of several programs, given in the order they were installed: it asks the newest
 /// first, and a later answer only counts if its action comes strictly before, as a signed number.
 pub fn run_stack(programs: &[Program], call: &Call) -> u32 {
-    let action = |answer: u32| (answer & 0xffff_0000).cast_signed();
+    // With the sign bit turned over, unsigned numbers are in the order of signed ones.
+    let action = |answer: u32| (answer & 0xffff_0000) ^ 0x8000_0000;
     let answers = programs.iter().rev().map(|program| run(program, call));
     answers
         .reduce(|first, next| if action(next) < action(first) { next } else { first })

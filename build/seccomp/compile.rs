@@ -151,7 +151,7 @@ fn low_half(value: u64) -> u32 {
     u32::try_from(value & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
-/// What the program returns for a fate: SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO with the errno, SECCOMP_RET_KILL_PROCESS.
+/// What the program returns for a fate: `SECCOMP_RET_ALLOW`, `SECCOMP_RET_ERRNO` with the errno, `SECCOMP_RET_KILL_PROCESS`.
 pub fn value(fate: Fate) -> u32 {
     match fate {
         Fate::Allow => 0x7fff_0000,

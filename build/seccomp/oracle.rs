@@ -129,7 +129,7 @@ fn holds(condition: &Condition) -> SeccompCondition {
 /// The ways in which a condition fails. seccompiler can say "not equal" of a whole argument, and of a part of it only
 /// that one bit is the other way round; that none of the upper bits may be set is "greater" in one.
 fn fails(condition: &Condition) -> Vec<SeccompCondition> {
-    let Condition { arg, mask, value } = *condition;
+    let Condition { arg, mask, value, .. } = *condition;
     let (length, width) = if mask >> 32 == 0 {
         (SeccompCmpArgLen::Dword, u64::from(u32::MAX))
     } else {

@@ -22,6 +22,8 @@ pub struct Condition {
     pub arg: u8,
     pub mask: u64,
     pub value: u64,
+    /// As the file has it.
+    pub written: String,
 }
 
 /// When every condition holds, the call meets `fate`; the first case that holds decides.
@@ -131,8 +133,7 @@ struct WrittenCase {
 #[serde(deny_unknown_fields)]
 struct WrittenCondition {
     arg: u8,
-    #[serde(rename = "name")]
-    _name: String,
+    name: String,
     /// How much of the register the kernel reads: 32 where the parameter is an int, 64 where it is a long or a pointer.
     bits: u8,
     mask: Option<String>,
@@ -237,7 +238,8 @@ impl WrittenCondition {
         let value = expression(&self.is, constants);
         assert!(self.arg < 6, "{name}: there is no argument {}", self.arg);
         assert!(value & !mask == 0, "{name}: argument {} can never be {} under its mask", self.arg, self.is);
-        Condition { arg: self.arg, mask, value }
+        let masked = self.mask.as_ref().map(|mask| format!(" & {mask}")).unwrap_or_default();
+        Condition { arg: self.arg, mask, value, written: format!("{}{masked} is {}", self.name, self.is) }
     }
 }
 

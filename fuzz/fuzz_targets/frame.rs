@@ -14,7 +14,6 @@ mod outcome;
 #[expect(dead_code, reason = "only the decoding half is used")]
 #[path = "../../src/value.rs"]
 mod value;
-#[expect(dead_code, reason = "only the decoding half is used")]
 #[path = "../../src/wire.rs"]
 mod wire;
 
@@ -27,10 +26,11 @@ use wire::{HEADER, Hello, JobFrame, MAX_FRAME, Reply};
 /// The largest JSON text asked for.
 const JSON_LIMIT: usize = 1 << 16;
 
-/// What decoding a frame may take at once, in bytes: serde reserves at most a mebibyte on the word of a claimed length, and the
-/// smallest token is one byte on the wire and 32 in memory, up to twice that while a list grows.
+/// What decoding a frame may take at once, in bytes: serde reserves at most a mebibyte on the word of a claimed length, and three
+/// such can be open at once (a job's two lists, and bytes in the second); the smallest token is one byte on the wire and 32 in memory, with a list half full and its predecessor three times that; a text's
+/// claimed length is believed up to 128 times what is there (`wire::decode`).
 const fn bound(payload: usize) -> usize {
-    (1 << 20) + 4096 + payload * 32 * 3
+    (3 << 20) + 16_384 + payload * (32 * 3 + 128)
 }
 
 /// Counts the bytes that are allocated, and the most there were at once.

@@ -10,6 +10,7 @@ use crate::supervisor::remedy::{self, Place};
 use crate::supervisor::slots::Slots;
 use crate::zygote::handle::Launcher;
 use serde_json::{Map, Value, json};
+use std::io::Write;
 
 /// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +29,12 @@ pub fn run(config: &Config, form: Form) -> i32 {
             return exit::SOFTWARE;
         }
     };
-    match form {
-        Form::Json => println!("{}", describe(&attempts)),
-        Form::Table => print_table(&attempts),
-    }
+    let text = match form {
+        Form::Json => format!("{}\n", describe(&attempts)),
+        Form::Table => table(&attempts),
+    };
+    // A reader that stopped reading has seen enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     if best(&attempts).is_some() { exit::OK } else { exit::UNAVAILABLE }
 }
 
@@ -88,38 +91,35 @@ fn describe_layer(layer: &Layer, place: Place) -> Value {
     }
 }
 
-fn print_table(attempts: &[Attempt]) {
+fn table(attempts: &[Attempt]) -> String {
     let place = Place::here();
-    match best(attempts) {
-        Some((level, _)) => println!("MAYFLY_ISOLATION=auto takes level {level} here.\n"),
-        None => println!("No isolation level can be had here, and Mayfly runs nothing without one.\n"),
-    }
+    let mut text = match best(attempts) {
+        Some((level, _)) => format!("MAYFLY_ISOLATION=auto takes level {level} here.\n\n"),
+        None => "No isolation level can be had here, and Mayfly runs nothing without one.\n\n".to_owned(),
+    };
     for attempt in attempts {
+        let level = attempt.level.as_str();
         match &attempt.result {
             Ok(plan) => {
-                println!("{:<8} granted", attempt.level.as_str());
-                for layer in layers(plan, attempts) {
-                    print_layer(&layer, place);
-                }
+                text += &format!("{level:<8} granted\n");
+                text.extend(layers(plan, attempts).iter().map(|layer| line(layer, place)));
             }
             Err(why) => {
-                println!("{:<8} refused: {why}", attempt.level.as_str());
+                text += &format!("{level:<8} refused: {why}\n");
                 if let Some(remedy) = remedy::for_level(why, place) {
-                    println!("    to get it: {remedy}");
+                    text += &format!("    to get it: {remedy}\n");
                 }
             }
         }
     }
+    text
 }
 
-fn print_layer(layer: &Layer, place: Place) {
-    match &layer.missing {
-        None => println!("    {:<20} in force", layer.name),
-        Some(why) => {
-            println!("    {:<20} no: {why}", layer.name);
-            if let Some(remedy) = refused(layer).and_then(|_| remedy::for_layer(layer.name, place)) {
-                println!("    {:<20}     to get it: {remedy}", "");
-            }
-        }
+fn line(layer: &Layer, place: Place) -> String {
+    let name = layer.name;
+    let Some(why) = &layer.missing else { return format!("    {name:<20} in force\n") };
+    match refused(layer).and_then(|_| remedy::for_layer(name, place)) {
+        Some(remedy) => format!("    {name:<20} no: {why}\n{:<29}to get it: {remedy}\n", ""),
+        None => format!("    {name:<20} no: {why}\n"),
     }
 }

@@ -57,12 +57,14 @@ pub async fn drive(mut child: Child, job: &Job, frame: &[u8], result_size: usize
     let cap = if supervisor_leaves_out("output-cap") { usize::MAX } else { cap };
     let mut stdout = Output::new(child.stdout.take(), cap);
     let mut stderr = Output::new(child.stderr.take(), cap);
+    // As JSON each token takes two bytes at least, its comma or its bracket included.
+    let most_tokens = result_size / 2 + 2;
     let reply_cap = result_size.saturating_mul(REPLY_FACTOR).saturating_add(REPLY_EXTRA);
     #[cfg(feature = "fault-injection")]
     let reply_cap = if supervisor_leaves_out("reply-cap") { wire::MAX_FRAME } else { reply_cap };
     let stop = tokio::select! {
         biased;
-        stop = exchange(&child, frame, reply_cap) => stop,
+        stop = exchange(&child, frame, reply_cap, most_tokens) => stop,
         stop = watch_limits(&child, &job.limits, began) => stop,
         () = drain(&mut stdout, &mut stderr) => Stop::Flood,
     };
@@ -96,7 +98,7 @@ pub async fn drive(mut child: Child, job: &Job, frame: &[u8], result_size: usize
 }
 
 /// Sends the job and receives one reply.
-async fn exchange(child: &Child, frame: &[u8], cap: usize) -> Stop {
+async fn exchange(child: &Child, frame: &[u8], cap: usize, most_tokens: usize) -> Stop {
     if child.send(frame).await.is_err() {
         return Stop::Silent;
     }
@@ -121,7 +123,7 @@ async fn exchange(child: &Child, frame: &[u8], cap: usize) -> Stop {
             && received.len() >= wire::HEADER + length
         {
             let whole = received.len() == wire::HEADER + length;
-            return match wire::decode(&received[wire::HEADER..]) {
+            return match wire::decode_reply(&received[wire::HEADER..], most_tokens) {
                 Ok(reply) if whole => Stop::Reply(reply),
                 _ => Stop::Forged,
             };

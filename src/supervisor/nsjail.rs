@@ -215,6 +215,7 @@ fn child_end(ended: Ended) -> Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jail::Ids;
 
     #[test]
     fn every_word_to_fill_in_is_known() {

@@ -79,8 +79,10 @@ struct State {
     /// Ordered and not yet ready.
     coming: usize,
     waiting: VecDeque<Waiter>,
-    /// Counts zygotes; children of an older one are let go when the newer one's are ready.
+    /// Counts zygotes.
     generation: u64,
+    /// Children of zygotes before this one are too old: they are let go as younger ones become ready.
+    oldest: u64,
 }
 
 #[derive(Debug)]
@@ -209,7 +211,8 @@ impl Shared {
             return Some((waiter.special?, Some(waiter)));
         }
         let wanted = state.waiting.len() + self.kind.ready;
-        if state.ready.len() + state.coming < wanted {
+        let young = state.ready.iter().filter(|(born, _)| *born >= state.oldest).count();
+        if young + state.coming < wanted {
             state.coming += 1;
             return Some((self.kind.limits, None));
         }
@@ -228,8 +231,10 @@ impl Shared {
                 Err(Err(_)) => return,
             }
         }
-        // The first child of a new zygote sends the old one's home.
-        state.ready.retain(|(born, _)| *born >= generation);
+        let oldest = state.oldest;
+        if let Some(old) = state.ready.iter().position(|(born, _)| *born < oldest) {
+            state.ready.remove(old);
+        }
         state.ready.push_back((generation, child));
         drop(state);
         self.delivered.notify_waiters();
@@ -308,15 +313,20 @@ async fn serve_children(shared: &Arc<Shared>, mut zygote: Zygote, pause: &mut Pa
     let mut forks = 0;
     let mut generation = next_generation(shared);
     loop {
-        if forks >= shared.kind.renew_forks || born.elapsed() >= shared.kind.renew_after {
+        let old = born.elapsed() >= shared.kind.renew_after;
+        if old || forks >= shared.kind.renew_forks {
             match shared.start_zygote().await {
                 Ok(fresh) => {
                     zygote = fresh;
                     generation = next_generation(shared);
-                    (born, forks) = (Instant::now(), 0);
+                    if old {
+                        shared.lock().oldest = generation;
+                    }
                 }
-                Err(error) => return error,
+                // The one at hand still works: it goes on until the next time.
+                Err(error) => tracing::error!(zygote = shared.kind.name, %error, "a zygote could not be renewed"),
             }
+            (born, forks) = (Instant::now(), 0);
         }
         let Some((limits, waiter)) = shared.next_order() else {
             let renewal = shared.kind.renew_after.saturating_sub(born.elapsed());

@@ -17,7 +17,8 @@ use nix::sys::socket::{
 };
 use nix::unistd::Pid;
 use std::fmt;
-use std::io::{self, IoSliceMut};
+use std::fs::File;
+use std::io::{self, IoSliceMut, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -370,7 +371,10 @@ fn write_id_map(pid: Pid, ids: Ids) -> io::Result<()> {
         Ids::Range { first, count } => (format!("0 {first} {count}\n"), format!("0 {first} {count}\n")),
         Ids::Shared => (format!("0 {} 1\n", nix::unistd::geteuid()), format!("0 {} 1\n", nix::unistd::getegid())),
     };
-    let write = |name: &str, text: &str| std::fs::write(format!("/proc/{pid}/{name}"), text);
+    // Without creating it: where there is no such file, that would be refused for another reason than its absence.
+    let write = |name: &str, text: &str| {
+        File::options().write(true).open(format!("/proc/{pid}/{name}"))?.write_all(text.as_bytes())
+    };
     match write("setgroups", "deny") {
         // gVisor has no such file, and no way for a child without capabilities to change its groups either.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -70,7 +70,7 @@ def check_attack(attack, preludes):
         if len(text.encode()) > LARGEST_SCRIPT:
             yield f"{part}: {len(text.encode())} bytes with its preludes, {LARGEST_SCRIPT} are allowed"
         try:
-            compile(text, part, "exec", dont_inherit=True)
+            compile(text.removeprefix("\ufeff"), part, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             if "syntax_error" not in attack["expect"]:
                 yield f"{part} does not compile: {error}"

@@ -3,6 +3,7 @@
 use crate::Verdict;
 use mayfly::sys::{self, How};
 use nix::unistd::Pid;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -118,13 +119,19 @@ pub fn run(patience: Patience, sheet: &Sheet, body: impl FnOnce() -> Verdict) ->
 /// The default action of either timer's signal ends the process, whatever the filter says by then.
 fn limit(timer: libc::c_int, after: Duration) {
     let value = libc::timeval {
-        tv_sec: after.as_secs().cast_signed(),
+        tv_sec: libc::time_t::try_from(after.as_secs()).expect("some seconds"),
         tv_usec: libc::suseconds_t::from(after.subsec_micros()),
     };
     let once = libc::itimerval { it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 }, it_value: value };
     // SAFETY: the kernel reads one itimerval and writes none.
     let set = unsafe { libc::setitimer(timer, &raw const once, std::ptr::null_mut()) };
     assert!(set == 0, "a timer is refused");
+}
+
+/// The reading and the writing end of a pipe.
+pub fn pipe() -> Result<(File, File), String> {
+    let (reader, writer) = nix::unistd::pipe().map_err(|errno| format!("no pipe: {errno}"))?;
+    Ok((File::from(reader), File::from(writer)))
 }
 
 /// Ends the process without a system call.

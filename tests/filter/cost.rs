@@ -79,9 +79,9 @@ fn measure(kinds: &[Vec<Filter>; 2]) -> Result<[String; 2], String> {
 
 /// One that the kernel's cache knows to be allowed, one that is refused, one whose arguments are looked at.
 const CALLED: [Call; 3] = [
-    Call { number: libc::SYS_getpid.cast_unsigned(), args: [0; 6] },
-    Call { number: libc::SYS_getppid.cast_unsigned(), args: [0; 6] },
-    Call { number: libc::SYS_fcntl.cast_unsigned(), args: [2, libc::F_GETFD.unsigned_abs() as u64, 0, 0, 0, 0] },
+    Call::new(libc::SYS_getpid, [0; 6]),
+    Call::new(libc::SYS_getppid, [0; 6]),
+    Call::new(libc::SYS_fcntl, [2, libc::F_GETFD.unsigned_abs() as u64, 0, 0, 0, 0]),
 ];
 
 fn time_of(call: &Call) -> u64 {

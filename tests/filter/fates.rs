@@ -12,6 +12,13 @@ pub struct Call {
     pub args: [u64; 6],
 }
 
+impl Call {
+    /// A call by libc's name of its number.
+    pub const fn new(number: libc::c_long, args: [u64; 6]) -> Self {
+        Self { number: u64::from_ne_bytes(number.to_ne_bytes()), args }
+    }
+}
+
 /// How calls are tried.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -80,9 +87,10 @@ fn make(call: &Call) -> u64 {
 
 /// Makes the call: what it returned, or the error number.
 pub fn raw(call: &Call) -> Result<i64, i32> {
-    let [a, b, c, d, e, f] = call.args;
+    let number = libc::c_long::from_ne_bytes(call.number.to_ne_bytes());
+    let args = &call.args;
     // SAFETY: callers pass calls that a filter refuses, or whose arguments are sound for the kernel.
-    let result = unsafe { libc::syscall(call.number.cast_signed(), a, b, c, d, e, f) };
+    let result = unsafe { libc::syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]) };
     if result == -1 { Err(nix::errno::Errno::last_raw()) } else { Ok(result) }
 }
 

@@ -71,8 +71,8 @@ fn every_rule_says_why(policy: &filter::Policy) -> Verdict {
 /// The kernel says so, to others: nothing in the jail can read it.
 fn one_filter_is_installed(policy: &'static filter::Policy) -> Verdict {
     let before = status_of("self")?;
-    let (mut ready, readied) = std::io::pipe().map_err(|error| error.to_string())?;
-    let (go, mut let_go) = std::io::pipe().map_err(|error| error.to_string())?;
+    let (mut ready, readied) = child::pipe()?;
+    let (go, mut let_go) = child::pipe()?;
     let sheet = Sheet::new();
     let pid = child::fork(child::PATIENT, sheet, move || {
         filter::install(policy).map_err(|errno| errno.to_string())?;

@@ -8,7 +8,6 @@ use crate::child::{IMPATIENT, Sheet};
 use crate::compiler::policy::{Fate, Policy};
 use crate::compiler::{self, VARIANTS};
 use crate::{Test, Verdict, needs, refusals, test};
-use std::fmt::Write;
 
 /// The name under which [`print`] is asked for.
 pub const TABLE: &str = "mutants";
@@ -56,9 +55,8 @@ fn mutants(variant: &str) -> Vec<Mutant> {
             mutants.push(Mutant { change: format!("`{name}` with any arguments"), policy, harm: Harm::Allows });
         }
         for (number, case) in rule.cases.iter().enumerate() {
-            let told: Vec<_> =
-                case.conditions.iter().map(|c| format!("arg {} & {:#x} = {:#x}", c.arg, c.mask, c.value)).collect();
-            let told = told.join(", ");
+            let told: Vec<_> = case.conditions.iter().map(|condition| condition.written.as_str()).collect();
+            let told = told.join(" and ");
             // Where a rule has one case, the rule without it is the mutant before.
             if rule.cases.len() > 1 {
                 let mut changed = policy.clone();
@@ -77,7 +75,11 @@ fn mutants(variant: &str) -> Vec<Mutant> {
             for (place, condition) in case.conditions.iter().enumerate() {
                 let mut changed = policy.clone();
                 changed.rules[index].cases[number].conditions.remove(place);
-                let change = format!("`{name}` in the case {told}, with any arg {}", condition.arg);
+                let change = if case.conditions.len() == 1 {
+                    format!("`{name}` with any arguments by the case {told}")
+                } else {
+                    format!("`{name}` in the case {told}, but for “{}”", condition.written)
+                };
                 mutants.push(Mutant { change, policy: changed, harm: Harm::Allows });
             }
         }
@@ -94,7 +96,7 @@ fn red(mutant: &Mutant, sheet: &Sheet) -> Vec<String> {
             .iter()
             .filter(|need| need.under <= needs::Files::of(variant))
             .filter(|need| needs::met(IMPATIENT, sheet, &filter, need).is_err())
-            .map(|need| need.name.to_owned())
+            .map(|need| format!("needs: {}", need.name))
             .collect(),
         Harm::Allows => refusals::red(&filter, variant),
     }
@@ -124,7 +126,7 @@ fn the_table_has_them_all() -> Verdict {
         .iter()
         .flat_map(|policy| mutants(policy.name))
         .map(|mutant| mutant.change)
-        .filter(|change| !KEPT.contains(change.as_str()))
+        .filter(|change| !KEPT.contains(&format!("| {} |", in_a_cell(change))))
         .collect();
     if missing.is_empty() {
         Ok(())
@@ -133,26 +135,42 @@ fn the_table_has_them_all() -> Verdict {
     }
 }
 
+fn in_a_cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
 /// Writes the table to standard output; an error where a mutant went unnoticed.
 pub fn print() -> Verdict {
     let sheet = Sheet::new();
     let mut unnoticed = 0;
-    let mut out = String::from(
-        "# What notices a wrong filter\n\n\
-         Made by `tools/mutants_filter.sh`, x86_64. Each line is one change to a policy of `seccomp/`, compiled as the build does it and put\n\
-         in force for every test of its kind in `tests/filter`: what must work (`needs`) where the change refuses, what must be\n\
-         refused (`refusals`) where it allows. Beside these, `numbers` and `library` fail for any difference between the\n\
-         policy files and the filter that is built in.\n",
-    );
+    // The same change to another policy is one line with it where it turns the same red.
+    let mut lines: Vec<(String, String, Vec<&str>)> = Vec::new();
     for policy in VARIANTS {
-        let _ = write!(out, "\n## {}\n\n| change | turns red |\n|---|---|\n", policy.name);
         for mutant in mutants(policy.name) {
-            let red = red(&mutant, sheet);
+            let red = red(&mutant, sheet).join(", ");
             unnoticed += usize::from(red.is_empty());
-            let told = if red.is_empty() { "**nothing**".to_owned() } else { red.join(", ") };
-            let _ = writeln!(out, "| {} | {told} |", mutant.change);
+            match lines.iter_mut().find(|line| line.0 == mutant.change && line.1 == red) {
+                Some(line) => line.2.push(policy.name),
+                None => lines.push((mutant.change, red, vec![policy.name])),
+            }
         }
     }
-    print!("{out}");
+    print!("{ABOUT}");
+    for (change, red, policies) in lines {
+        let red = if red.is_empty() { "**nothing**" } else { &red };
+        println!("| {} | {red} | {} |", in_a_cell(&change), policies.join(", "));
+    }
     if unnoticed == 0 { Ok(()) } else { Err(format!("{unnoticed} changes turn nothing red")) }
 }
+
+const ABOUT: &str = "\
+# What notices a wrong filter
+
+Made by `tools/mutants_filter.sh` on x86_64 with glibc 2.36. Each line is one change to a policy of `seccomp/`, compiled as the
+build does it and put in force for the tests of `tests/filter`: for what must work (`needs`) where the change refuses something,
+for what must be refused (`refusals`) where it allows something. `cargo test --test filter -- mutants` fails if a change turns
+nothing red. Beside these, `numbers` and `library` fail for any difference between the files and the filter that is built in.
+
+| change | turns red | policies |
+|---|---|---|
+";

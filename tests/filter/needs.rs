@@ -163,13 +163,14 @@ fn done(what: &str, result: impl TryInto<c_long>) -> Result<c_long, String> {
 
 /// A system call by its number.
 fn call(what: &str, number: c_long, args: [u64; 6]) -> Result<i64, String> {
-    raw(&Call { number: number.cast_unsigned(), args }).map_err(|errno| format!("{what}: {}", Errno::from_raw(errno)))
+    raw(&Call::new(number, args)).map_err(|errno| format!("{what}: {}", Errno::from_raw(errno)))
 }
 
 fn is(what: &str, holds: bool) -> Verdict {
     if holds { Ok(()) } else { Err(what.to_owned()) }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands its error over")]
 fn words(error: impl ToString) -> String {
     error.to_string()
 }
@@ -327,7 +328,7 @@ fn futex(word: &AtomicU32, operation: c_int, value: u32, deadline: *const libc::
         0,
         u32::MAX.into(),
     ];
-    raw(&Call { number: libc::SYS_futex.cast_unsigned(), args })
+    raw(&Call::new(libc::SYS_futex, args))
 }
 
 /// Executed, it says that the word has changed meanwhile.
@@ -625,7 +626,7 @@ fn sets_times(enter: Enter) -> Verdict {
     done("utimensat", unsafe { libc::utimensat(libc::AT_FDCWD, c("file").as_ptr(), times.as_ptr(), 0) }).map(drop)
 }
 
-/// As SQLite does: a lock on one byte, not waiting.
+/// As `SQLite` does: a lock on one byte, not waiting.
 fn locks_a_database(enter: Enter) -> Verdict {
     let file = file()?;
     enter()?;

@@ -277,12 +277,12 @@ fn no_id_is_told(policy: &'static Policy) -> Verdict {
     verdict.unwrap_or(Err("it came to no verdict".to_owned()))
 }
 
-/// The answer to F_SETLK at level full costs the kernel nothing, and no other process can see it.
+/// The answer to `F_SETLK` at level full costs the kernel nothing, and no other process can see it.
 fn a_lock_that_is_answered_is_none() -> Verdict {
     let words = |error: std::io::Error| error.to_string();
     fs::write("database", "0123456789").map_err(words)?;
-    let (mut locked, told) = std::io::pipe().map_err(words)?;
-    let (go, let_go) = std::io::pipe().map_err(words)?;
+    let (mut locked, told) = child::pipe()?;
+    let (go, let_go) = child::pipe()?;
     let open = || File::options().read(true).write(true).open("database");
     // Opened by each for itself: closing any descriptor of a file ends all of a process's locks on it.
     let pid = child::fork(PATIENT, Sheet::new(), move || {

@@ -161,7 +161,10 @@ impl Attack {
     }
 
     fn post(&self, server: &Server, script: &str, argument: Option<&Value>) -> Answer {
-        let mut request = self.request.clone();
+        // `$PORT` stands for the server's own port.
+        let own_port = format!("\"{}\"", server.address().port());
+        let request = Value::Object(self.request.clone()).to_string().replace("\"$PORT\"", &own_port);
+        let mut request: Map<String, Value> = serde_json::from_str(&request).expect("still JSON");
         request.insert("script".to_owned(), script.into());
         if let Some(argument) = argument {
             request.insert("args".to_owned(), json!([argument]));
@@ -185,7 +188,7 @@ impl Attack {
         let expected = at.unwrap_or(&self.expect);
         let body = answer.json();
         let fits = |one: &String| match (one.strip_prefix("result:"), answer.status) {
-            (Some(text), 200) => body["result"] == text || body["result"].to_string() == text,
+            (Some(text), 200) => body["result"] == text || serde_json::from_str(text).is_ok_and(|value: Value| body["result"] == value),
             (None, 200) => one == "result",
             (_, _) => body["code"] == one.as_str(),
         };

@@ -150,9 +150,8 @@ fn a_zygote_is_renewed_without_a_gap() {
         seen.extend(server.zygotes());
     }
     assert!(seen.len() >= 5, "480 requests, and only these zygotes: {seen:?}");
-    assert_eq!(server.zygotes().len(), 1, "{:?}", server.processes());
-    let zombies = || server.processes().into_iter().filter(|process| process.state == 'Z').count();
-    eventually("no zombie is left", || zombies() == 0);
+    eventually("the old one is gone", || server.zygotes().len() == 1);
+    nobody_is_left_over(&server);
 }
 
 fn requests_while(server: &Server, disturb: impl Fn()) -> [usize; 3] {
@@ -166,9 +165,11 @@ fn requests_while(server: &Server, disturb: impl Fn()) -> [usize; 3] {
                     let mut step = 0;
                     while !done.load(Ordering::Relaxed) {
                         step += 1;
-                        let (request, expected) = match step % 3 {
+                        let (request, expected) = match step % 4 {
                             0 => (json!({ "script": "def main():\n    1 / 0" }), None),
                             1 => (json!({ "script": "def main(x):\n    return x", "args": [step * 10 + number] }), Some(json!(step * 10 + number))),
+                            // For the loaded zygote, where there is one.
+                            2 => (json!({ "script": "'import numpy'\ndef main():\n    return 1.5" }), Some(json!(1.5))),
                             _ => (json!({ "script": "import time\ndef main():\n    time.sleep(0.02)\n    return 'late'" }), Some(json!("late"))),
                         };
                         let answer = connection.execute(&request);
@@ -249,12 +250,15 @@ fn nobody_is_left_over(server: &Server) {
 fn killed_children_cost_no_request(place: Place) {
     let server = lean(place, &[]);
     let counts = requests_while(&server, || {
-        for _ in 0..20 {
-            for child in server.children() {
+        // One at a time: a script whose second child is killed too can't be told from one that the kernel kills for
+        // its memory.
+        for turn in 0..60 {
+            let children = server.children();
+            if let Some(child) = children.get(turn % children.len().max(1)) {
                 // It may be gone by now.
-                let _ = kill(child, Signal::SIGKILL);
+                let _ = kill(*child, Signal::SIGKILL);
             }
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(50));
         }
     });
     assert!(counts[0] > 10, "{counts:?}");
@@ -283,7 +287,7 @@ fn a_client_that_leaves_frees_its_place(place: Place) {
                 _ => {}
             }
         }
-        let kept = if how == "half-close" { clients } else { Vec::new() };
+        let kept = Some(clients).filter(|_| how == "half-close");
         eventually("the scripts are dead", || !used.iter().any(|child| is_alive(*child)));
         eventually("the places are free", || server.execute(&json!({ "script": CANARY })).status == 200);
         assert!(began.elapsed() < Duration::from_secs(2), "{how}: after {:?}", began.elapsed());
@@ -297,7 +301,8 @@ fn a_client_that_leaves_the_queue_is_forgotten(place: Place) {
     let mut first = begin(&server, &sleeper(2.0));
     std::thread::sleep(Duration::from_millis(200));
     let second = begin(&server, &sleeper(2.0));
-    eventually("the queue is full", || server.execute(&json!({ "script": CANARY })).status == 503);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(server.execute(&json!({ "script": CANARY })).status, 503, "the queue is full");
     drop(second);
     std::thread::sleep(Duration::from_millis(200));
     // The place in the queue is free again, and served as soon as the first is done.
@@ -370,7 +375,7 @@ fn descriptors_running_out_is_no_end(place: Place) {
     assert!(refused.header("retry-after").is_some() && refused.json()["error"].is_string(), "{}", refused.text());
     let line = server.log().wait_for(|line| line.contains("channel") && line.contains("24"), PATIENCE);
     assert!(line.is_some(), "step and errno are in the log: {:?}", server.log().lines());
-    let _ = limit(64);
+    limit(64).expect("root may");
     eventually("it serves again", || server.execute(&json!({ "script": CANARY })).status == 200);
 }
 

@@ -39,7 +39,17 @@ fn main() -> ExitCode {
         let words = words.downcast_ref::<String>().map(String::as_str).or_else(|| words.downcast_ref::<&str>().copied());
         LAST_WORDS.set(format!("{place}: {}", words.unwrap_or("panicked")));
     }));
-    let trials = [
+    let Ok(trials) = catch_unwind(all) else {
+        eprintln!("{}", LAST_WORDS.take());
+        return ExitCode::FAILURE;
+    };
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    levels::remove_public_copy();
+    conclusion.exit_code()
+}
+
+fn all() -> Vec<Trial> {
+    let rooms = [
         levels::trials(),
         settings::trials(),
         cli::trials(),
@@ -52,9 +62,7 @@ fn main() -> ExitCode {
         attacks::trials(),
         exchanges::trials(),
     ];
-    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
-    levels::remove_public_copy();
-    conclusion.exit_code()
+    rooms.into_iter().flatten().collect()
 }
 
 thread_local! {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes that a test waits for, and short enough to see that it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mayfly");

@@ -16,7 +16,7 @@ done
 if revision=$(git -C "$repository" rev-parse --verify --quiet HEAD); then
     arguments+=(--build-arg "REVISION=$revision")
 fi
-arguments+=(--build-arg "VERSION=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$repository/Cargo.toml" | head -n 1)")
+arguments+=(--build-arg "VERSION=$(sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' "$repository/Cargo.toml")")
 docker build "${arguments[@]}" --tag "$tag" "$repository" >&2
 say "$tag, $(docker image inspect --format '{{.Size}}' "$tag" | numfmt --to=si)B"
 printf '%s\n' "$tag"

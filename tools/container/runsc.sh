@@ -55,5 +55,6 @@ if ! cmp -s "$settings.new" "$settings"; then
 else
     rm "$settings.new"
 fi
-"$binary" --version | head -n 1 >&2
+# Read to its end: a pipe closed early would end it by a signal, and this script with it.
+"$binary" --version | sed -n 1p >&2
 printf '%s\n' "$binary"

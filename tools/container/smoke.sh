@@ -27,7 +27,7 @@ for _ in $(seq 1 300); do
 done
 [ "$state" = "running healthy" ] || die "the container is $state, not running and healthy"
 # With gVisor or another runtime the port may be bound twice, for both families of addresses.
-address=$(docker port "$container" 8080/tcp | head -n 1)
+address=$(docker port "$container" 8080/tcp | sed -n 1p)
 
 # usage: post SCRIPT; leaves the status in $status, the headers in $scratch/headers and the body in $scratch/body
 post() {
