@@ -16,7 +16,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 # Before every use of cargo: the one Python, so that the binary and the jail belong together.
-WITH_PYTHON = PYO3_PYTHON="$$(tools/python.sh)" && export PYO3_PYTHON &&
+WITH_PYTHON = environment="$$(tools/python_env.sh)" && eval "$$environment" &&
 
 .DEFAULT_GOAL := help
 .PHONY: help setup jail build run test bench gate clean

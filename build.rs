@@ -24,6 +24,14 @@ fn python() {
         version.major == 3 && SUPPORTED.contains(&version.minor),
         "Mayfly needs CPython 3.11 to 3.14 with its shared library and headers, and found {version}: set PYO3_PYTHON to one that fits",
     );
+    if !python.shared() {
+        // Extension modules find the interpreter's symbols in the program itself.
+        println!("cargo::rustc-link-arg=-rdynamic");
+        // Debian's archive is not position-independent, and neither is its python3. What runs in a child can make any machine
+        // code anyway, as the jail assumes; the heap, the stack and all libraries still lie at random addresses.
+        println!("cargo::rustc-link-arg=-no-pie");
+        return;
+    }
     // Extension modules find the interpreter's symbols in its shared library, which may lie outside the usual places.
     if let Some(directory) = python.lib_dir().filter(|directory| !directory.starts_with("/usr/lib")) {
         println!("cargo::rustc-link-arg-bins=-Wl,-rpath,{directory}");
