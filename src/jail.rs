@@ -95,6 +95,9 @@ pub const TMP_INODES: u32 = 1024;
 /// Threads and processes that one id may have: a child is one process of at most this many threads.
 pub const MAX_THREADS: u64 = 64;
 
+/// The same where all children and the server have one id, and count together.
+pub const MAX_THREADS_SHARED: u64 = 1024;
+
 impl Plan {
     /// Where the jail root is for a process that took all of [`prepare`].
     #[must_use]

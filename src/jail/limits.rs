@@ -2,7 +2,7 @@
 //!
 //! Runs in the zygote, which sets what is the same for all, and in the child.
 
-use super::{Ids, MAX_THREADS, Plan};
+use super::{Ids, MAX_THREADS, MAX_THREADS_SHARED, Plan};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -78,11 +78,12 @@ pub fn prefer_as_victim() -> Result<(), Errno> {
     }
 }
 
-/// Threads. The kernel counts them per id, so where ids are shared the limit would count the server too; there the
-/// address space bounds them, a stack each.
+/// Threads. The kernel counts them per id; where ids are shared the count has the server, its other children and whatever else
+/// that user runs in it, so there the limit only stops a bomb.
 pub fn set_processes(plan: &Plan) -> Result<(), Errno> {
-    match plan.ids {
-        Ids::Range { .. } => set(Resource::RLIMIT_NPROC, MAX_THREADS),
-        Ids::Shared => Ok(()),
-    }
+    let most = match plan.ids {
+        Ids::Range { .. } => MAX_THREADS,
+        Ids::Shared => MAX_THREADS_SHARED,
+    };
+    set(Resource::RLIMIT_NPROC, most)
 }
