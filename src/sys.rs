@@ -373,6 +373,7 @@ pub fn sacrifice(command: &mut Command) {
 /// What `fork` and `execve` give.
 pub fn spawn_with_control(mut command: Command, control: OwnedFd) -> std::io::Result<Pid> {
     pass(&mut command, &control, 3)?;
+    drop(control);
     // SAFETY: between fork and exec only prctl runs, which is async-signal-safe and allocates nothing.
     unsafe {
         command.pre_exec(|| {
@@ -381,7 +382,7 @@ pub fn spawn_with_control(mut command: Command, control: OwnedFd) -> std::io::Re
         });
     }
     let child = command.spawn()?;
-    // With the command goes the last copy of `control`: from here on its end is the process's end.
+    // With the command goes the last copy of `control`: when the process ends, the other end shows it.
     Ok(Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?))
 }
 

@@ -20,9 +20,12 @@ use std::time::{Duration, Instant};
 const RESULT_BYTES: u64 = 1 << 20;
 const REPLY_CAP: u64 = 3 * RESULT_BYTES + 64 * 1024;
 
-/// What one reply may cost the server, in KiB: its bytes, buffers that double while it grows, its tokens (32 bytes each, one
-/// byte on the wire at least, and a list that doubles), and its JSON.
-const COST: u64 = (REPLY_CAP * 2 + REPLY_CAP * 32 * 2 + RESULT_BYTES * 2) / 1024;
+/// The most tokens that the supervisor decodes: as JSON each takes two bytes at least.
+const MOST_TOKENS: u64 = RESULT_BYTES / 2 + 2;
+
+/// What one reply may cost the server, in KiB: its bytes in a buffer that doubles while it grows, its tokens (32 bytes each, in
+/// a list that doubles), and its JSON.
+const COST: u64 = (REPLY_CAP * 2 + MOST_TOKENS * 32 * 2 + RESULT_BYTES * 2) / 1024;
 
 /// How much later than the deadline an answer may come, on a machine that is busy with other tests.
 const LATE: Duration = Duration::from_secs(2);
@@ -178,6 +181,7 @@ fn times_out(server: &Server, body: &str) {
 }
 
 const NO_RESULT: &str = "result_not_serializable";
+const TOO_LARGE: &str = "result_too_large";
 const FORGED: &str = "the script wrote to its result channel itself, so there is no result; return a value from main() instead";
 
 fn garbage(server: &Server) {
@@ -263,9 +267,10 @@ fn byte_by_byte_without_an_end(server: &Server) {
 }
 
 fn messages_of_another_state(server: &Server) {
+    // Ready, as a child says it before its job, reads as a value of so many tokens.
+    fails_at_once(server, "say(frame(b'\\0' + number(1 << 40)))\ntime.sleep(60)", TOO_LARGE);
     let messages = [
         // The three that a child says before its job: ready, failed, verified.
-        "b'\\0' + number(1 << 40)",
         "b'\\0' + number(5)",
         "b'\\1' + number(3) + number(10)",
         "b'\\2' + number(0)",
@@ -286,18 +291,23 @@ fn lists_within_lists(server: &Server) {
     // The deepest that is allowed is one too deep for the JSON reader of this test, with the answer around it.
     let (outcome, ..) = run(server, &deep(126), 5000, &json!([]));
     assert!(outcome.is_ok(), "{outcome:?}");
-    for depth in [129, 1000, 1_000_000] {
+    for depth in [129, 1000, 500_000] {
         let answer = fails_at_once(server, &deep(depth), NO_RESULT);
         assert_eq!(answer["error"], "the result is malformed: the value nests too deep");
     }
-    let maps = "say(frame(value(*[MAP + b'\\1', STR + text('k')] * 500_000, NULL)))\ntime.sleep(60)";
+    fails_at_once(server, &deep(1_000_000), TOO_LARGE);
+    let maps = "say(frame(value(*[MAP + b'\\1', STR + text('k')] * 250_000, NULL)))\ntime.sleep(60)";
     fails_at_once(server, maps, NO_RESULT);
 }
 
 fn claims_of_more_than_there_is(server: &Server) {
-    for tokens in [1 << 20, 1 << 32, 1 << 60, u64::MAX] {
-        let body = format!("say(frame(VALUE + number({tokens}) + NULL))\ntime.sleep(60)");
-        assert_eq!(fails_at_once(server, &body, NO_RESULT)["error"], FORGED);
+    let claims = |tokens: u64| format!("say(frame(VALUE + number({tokens}) + NULL))\ntime.sleep(60)");
+    for tokens in [2, 1000, MOST_TOKENS] {
+        assert_eq!(fails_at_once(server, &claims(tokens), NO_RESULT)["error"], FORGED);
+    }
+    // Nobody looks whether they are there.
+    for tokens in [MOST_TOKENS + 1, 1 << 32, 1 << 60, u64::MAX] {
+        fails_at_once(server, &claims(tokens), TOO_LARGE);
     }
     for kind in ["STR", "BYTES", "BIGINT"] {
         let body = format!("say(frame(VALUE + number(1) + {kind} + number((1 << 62) + 5) + b'abc'))\ntime.sleep(60)");
@@ -327,28 +337,29 @@ fn numbers_that_are_none(server: &Server) {
     fails_at_once(server, long, NO_RESULT);
 }
 
-/// The most that a reply of the largest size can cost: tokens of one byte each.
+/// The most that a reply can cost: tokens of one byte each, as many as are decoded.
 const FULL_OF_TOKENS: &str = "count = args[0]\nsay(frame(VALUE + number(count + 1) + LIST + number(count) + NULL * count))\ntime.sleep(60)";
 
 fn as_many_tokens_as_fit(server: &Server) {
     let before = peak(server);
-    let (outcome, answer, _) = run(server, FULL_OF_TOKENS, 20_000, &json!([REPLY_CAP - 12]));
-    assert_eq!(outcome, Err("result_too_large".to_owned()), "{}", shortened(&answer.to_string()));
+    // So many are decoded, and their JSON is too large; more are not even decoded.
+    for tokens in [MOST_TOKENS - 1, MOST_TOKENS, REPLY_CAP - 12] {
+        let (outcome, answer, _) = run(server, FULL_OF_TOKENS, 20_000, &json!([tokens]));
+        assert_eq!(outcome, Err(TOO_LARGE.to_owned()), "{}", shortened(&answer.to_string()));
+    }
     let grown = peak(server).saturating_sub(before);
-    println!("one reply full of tokens: {} MiB", grown / 1024);
+    println!("replies full of tokens: {} MiB", grown / 1024);
     assert!(grown <= COST * 2, "{grown} KiB for one reply");
 }
 
 fn as_many_tokens_as_fit_from_eight_at_once(server: &Server) {
-    // A program that is not optimised takes twenty times as long, and requests would wait in line for more than their time.
-    let tokens = if cfg!(debug_assertions) { REPLY_CAP / 8 } else { REPLY_CAP - 12 };
     std::thread::scope(|scope| {
         let all: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| run(server, FULL_OF_TOKENS, 20_000, &json!([tokens])).0))
+            .map(|_| scope.spawn(|| run(server, FULL_OF_TOKENS, 20_000, &json!([MOST_TOKENS - 1])).0))
             .collect();
         for one in all {
             let outcome = one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            assert_eq!(outcome, Err("result_too_large".to_owned()));
+            assert_eq!(outcome, Err(TOO_LARGE.to_owned()));
         }
     });
 }

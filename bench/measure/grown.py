@@ -29,21 +29,24 @@ def of_ready_children(seconds):
     for ready in (1, 2, 4, 8, 16, 32, 64):
         with services.mayfly("full", MAYFLY_PRELOAD="", MAYFLY_READY=ready) as service:
             memory = service.tree.proportional_memory()
-            points.append({"x": ready, "memory_mb": memory / 2**20 if memory else None} | measured(service, {"script": HELLO}, seconds, 8))
+            found = measured(service, {"script": HELLO}, seconds, 8)
+            points.append({"x": ready, "memory_mb": memory / 2**20 if memory else None} | found)
     return points
 
 
 def of_heap(seconds):
     """A larger heap in the zygote: what its children cost when the script is the same. The comment sends it there."""
     points = []
-    packages = needs.packages_with_matplotlib()
+    root = needs.jail_with_matplotlib()
     for modules, settings in (
         ("", {}),
         ("numpy", {}),
         ("numpy,pandas", {}),
-        ("numpy,pandas,matplotlib.pyplot", {"MAYFLY_PACKAGES": packages}),
+        ("numpy,pandas,matplotlib.pyplot", {"MAYFLY_ROOT": root}),
     ):
         with services.mayfly("full", MAYFLY_PRELOAD=modules, **settings) as service:
+            if "could not be preloaded" in services.log_of(service):
+                needs.stop(f"{modules} can't be preloaded: {services.log_of(service)}")
             last = modules.rpartition(",")[2].partition(".")[0]
             text = f"# import {last}\n{HELLO}" if modules else HELLO
             heap = max(status_of(process.pid, "RssAnon") or 0 for process in service.tree.processes()[1:]) / 1024
@@ -68,7 +71,8 @@ def of_clients(seconds):
 def of_result(seconds):
     """A longer result."""
     script = "def main(size):\n    return 'x' * size\n"
-    return by_size([1, 10, 100, 1000, 10_000, 100_000, 300_000, 1_000_000], seconds, lambda size: {"script": script, "args": [size]})
+    sizes = [1, 10, 100, 1000, 10_000, 100_000, 300_000, 1_000_000]
+    return by_size(sizes, seconds, lambda size: {"script": script, "args": [size]})
 
 
 def of_script(seconds):
@@ -83,7 +87,8 @@ def of_script(seconds):
             number += 1
         return {"script": script}
 
-    return by_size([30, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000], seconds, request, MAYFLY_SCRIPT_BYTES=1_000_000)
+    sizes = [30, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000]
+    return by_size(sizes, seconds, request, MAYFLY_SCRIPT_BYTES=1_000_000)
 
 
 def of_output(seconds):

@@ -70,30 +70,24 @@ def debian(program, package):
     run([*apt, "install", "--yes", "--no-install-recommends", package], env=environment)
 
 
+def jail_with_matplotlib():
+    """A jail root for the largest heap: what the service's own holds, and matplotlib."""
+    tree = CACHE / f"bench-jail-{version()}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    tool = REPOSITORY / "tools" / "jail_root.py"
+    run([python(), tool, tree, "--extra", BENCH / "requirements-growth.txt"])
+    return tree
+
+
+def version():
+    """Of the embedded CPython."""
+    return first_line([python(), "-I", "-c", "import platform; print(platform.python_version())"])
+
+
 def recipe():
-    """The virtual environment of the usual recipe."""
-    return environment_with("recipe", BENCH / "requirements.txt")
-
-
-def packages_with_matplotlib():
-    """A directory of packages for the largest heap: those of the jail and matplotlib."""
-    wanted = [REPOSITORY / "python" / "requirements.txt", BENCH / "requirements-growth.txt"]
-    home = environment_with("growth", wanted[1])
-    directory = home.with_suffix(".packages")
-    if not directory.is_dir():
-        say("installing numpy, pandas and matplotlib into a directory of their own")
-        part = directory.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        files = [option for path in wanted for option in ("--requirement", str(path))]
-        run([home / "bin" / "python", "-m", "pip", "--quiet", "install", "--target", part, *files])
-        part.rename(directory)
-    return directory
-
-
-def environment_with(name, requirements):
-    """A virtual environment of the embedded CPython with these requirements, made again when they change."""
-    version = first_line([python(), "-I", "-c", "import platform; print(platform.python_version())"])
-    home = CACHE / f"bench-{name}-{version}"
+    """The virtual environment of the usual recipe, made again when what is in it changes."""
+    requirements = BENCH / "requirements.txt"
+    home = CACHE / f"bench-recipe-{version()}"
     stamp, wanted = home / "requirements.txt", requirements.read_text()
     if stamp.is_file() and stamp.read_text() == wanted:
         return home

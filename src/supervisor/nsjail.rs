@@ -87,8 +87,7 @@ fn in_memory(text: &str) -> io::Result<OwnedFd> {
 
 /// The policy with this machine's particulars.
 fn configuration(plan: &Plan, slot: u32) -> io::Result<String> {
-    let (user, group) =
-        slot_id(plan, slot).map_or_else(|| (geteuid().as_raw(), getegid().as_raw()), |id| (id, id));
+    let (user, group) = slot_id(plan, slot).map_or_else(|| (geteuid().as_raw(), getegid().as_raw()), |id| (id, id));
     let mut text = POLICY
         .replace("@UID@", &user.to_string())
         .replace("@GID@", &group.to_string())
@@ -171,10 +170,8 @@ fn in_one_line(text: &str) -> Option<String> {
         return None;
     }
     let essence = |line: &str| -> String {
-        let told = match line.strip_prefix('[') {
-            Some(_) => line.splitn(2, "():").nth(1).and_then(|rest| rest.split_once(' ')).map_or(line, |(_, told)| told),
-            None => line,
-        };
+        let place = if line.starts_with('[') { line.split_once("():") } else { None };
+        let told = place.and_then(|(_, rest)| rest.split_once(' ')).map_or(line, |(_, told)| told);
         told.chars().filter(|letter| !letter.is_control()).collect()
     };
     Some(lines().map(essence).collect::<Vec<_>>().join("; "))

@@ -13,7 +13,8 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, send, socketpair, UnixCredentials, setsockopt, sockopt,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, recv, recvmsg, send, setsockopt,
+    socketpair, sockopt,
 };
 use nix::unistd::Pid;
 use std::fmt;
@@ -243,7 +244,7 @@ impl Zygote {
         let zygote = Self::launch(launcher, reaper, plan.level, command).await?;
         zygote.say(&Order::Setup { plan: plan.clone(), role: Role::Probe }).await?;
         match tokio::time::timeout(SPAWN_TIME, zygote.hear()).await {
-            Ok(Ok(Packet { word: Word::Found(found), .. })) => Ok(found),
+            Ok(Ok(Said { word: Word::Found(found), .. })) => Ok(found),
             Ok(Ok(_)) => Err(ZygoteError::Confused),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ZygoteError::Wedged),
@@ -277,7 +278,7 @@ impl Zygote {
             self.say(&Order::Spawn(spawn)).await?;
             self.hear().await
         };
-        let Packet { word, descriptors, sender } =
+        let Said { word, descriptors, sender } =
             tokio::time::timeout(SPAWN_TIME, exchange).await.map_err(|_| ZygoteError::Wedged)??;
         match word {
             Word::Spawned { pid } => {
@@ -317,13 +318,11 @@ impl Zygote {
             .map_err(|_| ZygoteError::Gone)
     }
 
-    async fn hear(&self) -> Result<Packet, ZygoteError> {
+    async fn hear(&self) -> Result<Said, ZygoteError> {
         let received = self.control.async_io(Interest::READABLE, |fd| Ok(receive(fd.as_raw_fd())?)).await;
         match received {
-            Ok((bytes, ..)) if bytes.is_empty() => Err(ZygoteError::Gone),
-            Ok((bytes, descriptors, sender)) => wire::decode(&bytes)
-                .map(|word| Packet { word, descriptors, sender })
-                .map_err(|_| ZygoteError::Confused),
+            Ok(packet) if packet.bytes.is_empty() => Err(ZygoteError::Gone),
+            Ok(packet) => packet.read(),
             Err(_) => Err(ZygoteError::Gone),
         }
     }
@@ -334,19 +333,33 @@ fn failed(step: u16, errno: i32) -> ZygoteError {
 }
 
 /// What a zygote said.
-struct Packet {
+struct Said {
     word: Word,
+    descriptors: Vec<OwnedFd>,
+    sender: Option<Pid>,
+}
+
+/// How it came.
+struct Packet {
+    bytes: Vec<u8>,
     descriptors: Vec<OwnedFd>,
     /// Who said it, at level `nsjail`; the kernel's word, as a pid of the supervisor's namespace.
     sender: Option<Pid>,
 }
 
+impl Packet {
+    fn read(self) -> Result<Said, ZygoteError> {
+        let word = wire::decode(&self.bytes).map_err(|_| ZygoteError::Confused)?;
+        Ok(Said { word, descriptors: self.descriptors, sender: self.sender })
+    }
+}
+
 /// One packet with the descriptors that came along and its sender.
-fn receive(control: RawFd) -> Result<(Vec<u8>, Vec<OwnedFd>, Option<Pid>), Errno> {
-    let mut packet = vec![0; MAX_PACKET];
+fn receive(control: RawFd) -> Result<Packet, Errno> {
+    let mut bytes = vec![0; MAX_PACKET];
     let mut space = cmsg_space!([RawFd; 3], UnixCredentials);
     let (length, numbers, sender) = {
-        let mut parts = [IoSliceMut::new(&mut packet)];
+        let mut parts = [IoSliceMut::new(&mut bytes)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let message = recvmsg::<()>(control, &mut parts, Some(&mut space), flags)?;
         let mut numbers = Vec::new();
@@ -360,8 +373,8 @@ fn receive(control: RawFd) -> Result<(Vec<u8>, Vec<OwnedFd>, Option<Pid>), Errno
         }
         (message.bytes, numbers, sender)
     };
-    packet.truncate(length);
-    Ok((packet, sys::adopt(&numbers), sender))
+    bytes.truncate(length);
+    Ok(Packet { bytes, descriptors: sys::adopt(&numbers), sender })
 }
 
 /// Maps the zygote's ids: a range where the server may, else its own id alone. `setgroups` is denied first, so that no

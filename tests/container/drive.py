@@ -118,7 +118,7 @@ def is_allowed(status: int, body: dict, allowed: list[str]) -> bool:
 
 def check_attack(server: Server, attack: dict, preludes: dict, level: str, port: str):
     before = "".join(preludes[name] for name in attack.get("prelude", ()))
-    request = dict(attack.get("request", {}))
+    request = json.loads(json.dumps(attack.get("request", {})).replace("$PORT", port))
     request["limits"] = {**SHORT, **request.get("limits", {})}
     if "first" in attack:
         server.execute(before + attack["first"], request)

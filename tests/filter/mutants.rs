@@ -4,7 +4,7 @@
 //! The policy is read and compiled as the build does it, so that a mutant costs a child and not a build. The build can
 //! make two of these kinds for good, for the tests that need the whole server: see `MAYFLY_DROP_RULE` in `seccomp/README.md`.
 
-use crate::child::{IMPATIENT, Sheet};
+use crate::child::{IMPATIENT, PATIENT, Patience, Sheet};
 use crate::compiler::policy::{Fate, Policy};
 use crate::compiler::{self, VARIANTS};
 use crate::{Test, Verdict, needs, refusals, test};
@@ -88,14 +88,14 @@ fn mutants(variant: &str) -> Vec<Mutant> {
 }
 
 /// The tests that the mutant turns red.
-fn red(mutant: &Mutant, sheet: &Sheet) -> Vec<String> {
+fn red(mutant: &Mutant, patience: Patience, sheet: &Sheet) -> Vec<String> {
     let filter = compiler::compiled(&mutant.policy);
     let variant = &mutant.policy.variant;
     match mutant.harm {
         Harm::Refuses => needs::NEEDS
             .iter()
             .filter(|need| need.under <= needs::Files::of(variant))
-            .filter(|need| needs::met(IMPATIENT, sheet, &filter, need).is_err())
+            .filter(|need| needs::met(patience, sheet, &filter, need).is_err())
             .map(|need| format!("needs: {}", need.name))
             .collect(),
         Harm::Allows => refusals::red(&filter, variant),
@@ -105,13 +105,13 @@ fn red(mutant: &Mutant, sheet: &Sheet) -> Vec<String> {
 fn each_is_noticed(variant: &str) -> Verdict {
     let sheet = Sheet::new();
     let unmutated = Mutant { change: "nothing".to_owned(), policy: compiler::written(variant), harm: Harm::Refuses };
-    let before = red(&unmutated, sheet);
+    let before = red(&unmutated, PATIENT, sheet);
     if !before.is_empty() {
         return Err(format!("red with nothing changed: {before:?}"));
     }
     let unnoticed: Vec<_> = mutants(variant)
         .into_iter()
-        .filter(|mutant| red(mutant, sheet).is_empty())
+        .filter(|mutant| red(mutant, IMPATIENT, sheet).is_empty())
         .map(|mutant| mutant.change)
         .collect();
     if unnoticed.is_empty() { Ok(()) } else { Err(format!("nothing turns red for:\n{}", unnoticed.join("\n"))) }
@@ -147,7 +147,7 @@ pub fn print() -> Verdict {
     let mut lines: Vec<(String, String, Vec<&str>)> = Vec::new();
     for policy in VARIANTS {
         for mutant in mutants(policy.name) {
-            let red = red(&mutant, sheet).join(", ");
+            let red = red(&mutant, IMPATIENT, sheet).join(", ");
             unnoticed += usize::from(red.is_empty());
             match lines.iter_mut().find(|line| line.0 == mutant.change && line.1 == red) {
                 Some(line) => line.2.push(policy.name),

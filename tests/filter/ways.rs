@@ -264,15 +264,19 @@ fn closed(policy: &Policy, way: &Way) -> Verdict {
 }
 
 /// libc has no way to say that these failed: it hands on the error number as if it were an id. EPERM makes it -1, which no
-/// user, group or process has, and which Python shows as -1.
+/// user, group or process has, and which Python shows as -1. `umask`, which can't fail either, says 0.
 fn no_id_is_told(policy: &'static Policy) -> Verdict {
     let (_, verdict) = child::run(PATIENT, Sheet::new(), || {
         filter::install(policy).map_err(|errno| errno.to_string())?;
         // SAFETY: none of them takes an argument.
         let told = unsafe { [libc::getuid(), libc::geteuid(), libc::getgid(), libc::getegid()] };
         // SAFETY: as above.
-        let parent = unsafe { libc::getppid() };
-        if told == [u32::MAX; 4] && parent == -1 { Ok(()) } else { Err(format!("{told:?}, {parent}")) }
+        let (parent, mask) = unsafe { (libc::getppid(), libc::umask(0)) };
+        if told == [u32::MAX; 4] && parent == -1 && mask == 0 {
+            Ok(())
+        } else {
+            Err(format!("{told:?}, {parent}, {mask}"))
+        }
     });
     verdict.unwrap_or(Err("it came to no verdict".to_owned()))
 }

@@ -1,8 +1,8 @@
 //! Every attack of `tests/attacks` in every place: it achieves nothing, its client is told the right thing, and a canary
 //! script is answered afterwards.
 //!
-//! Marker secrets lie about while the attacks run: in the server's environment, and in the script, the input and the output
-//! of every canary, which is the request before the next attack. No answer to an attack may hold one.
+//! Marker secrets lie about while the attacks run: in the server's environment, and in the script, the arguments, the
+//! input and the output of every canary, which is the request before the next attack. No answer to an attack may hold one.
 
 use crate::Trial;
 use crate::group::Group;
@@ -92,7 +92,7 @@ fn marker(place: &str) -> String {
     format!("MAYFLY-CANARY-{place}{:08x}", std::process::id().wrapping_mul(0x9e37_79b9))
 }
 
-const MARKED: [&str; 4] = ["environment", "script", "input", "output"];
+const MARKED: [&str; 5] = ["environment", "script", "argument", "input", "output"];
 
 pub fn trials() -> Vec<Trial> {
     let attacks: Arc<[Attack]> = attacks().into();
@@ -114,9 +114,9 @@ pub fn trials() -> Vec<Trial> {
 
 /// Asks for something ordinary that carries markers, and gets the right answer.
 pub fn canary(server: &Server) {
-    let script = format!("# {}\nimport sys\ndef main(x):\n    print(sys.stdin.read())\n    return [x, sum(range(x))]", marker("script"));
+    let script = format!("# {}\nimport sys\ndef main(x, argument):\n    print(sys.stdin.read())\n    return [x, sum(range(x))]", marker("script"));
     let input = format!("{} {}", marker("input"), marker("output"));
-    let answer = server.execute(&json!({ "script": script, "args": [7], "stdin": input, "include": ["stdout"] }));
+    let answer = server.execute(&json!({ "script": script, "args": [7, marker("argument")], "stdin": input, "include": ["stdout"] }));
     let expected = json!({ "result": [7, 21], "stdout": format!("{input}\n") });
     assert_eq!((answer.status, answer.json()), (200, expected), "the canary");
 }
@@ -125,12 +125,12 @@ impl Attack {
     fn run(&self, server: &Server, place: Place) {
         canary(server);
         if let Some(first) = &self.first {
-            self.is_clean(&self.post(server, first, None));
+            self.is_clean(&self.post_with(server, first, &[("stdin", marker("input").into())]));
         }
         std::thread::scope(|scope| {
             let beside = self.beside.as_ref().map(|beside| scope.spawn(|| self.post(server, beside, None)));
             if beside.is_some() {
-                std::thread::sleep(Duration::from_millis(100));
+                std::thread::sleep(Duration::from_millis(50));
             }
             self.attack(server, place);
             if let Some(beside) = beside {
@@ -150,37 +150,52 @@ impl Attack {
             let answer = self.post(server, &self.script, argument);
             self.is_clean(&answer);
             self.is_expected(&answer, place);
-            results.push(answer.json()["result"].to_string());
+            results.push(answer.json()["result"].clone());
         }
         if self.differ.is_some() {
-            results.sort();
-            let all = results.len();
-            results.dedup();
-            assert_eq!(results.len(), all, "{}: the results of {all} runs: {results:?}", self.denies);
+            self.all_differ(&results);
+        }
+    }
+
+    /// No two results are equal nor, where they are lists, two members in the same place.
+    fn all_differ(&self, results: &[Value]) {
+        for (number, one) in results.iter().enumerate() {
+            for other in &results[number + 1..] {
+                let members = one.as_array().into_iter().flatten().zip(other.as_array().into_iter().flatten());
+                let same = one == other || members.into_iter().any(|(left, right)| left == right);
+                assert!(!same, "{}: two of {} runs: {one} and {other}", self.denies, results.len());
+            }
         }
     }
 
     fn post(&self, server: &Server, script: &str, argument: Option<&Value>) -> Answer {
-        // `$PORT` stands for the server's own port.
-        let own_port = format!("\"{}\"", server.address().port());
-        let request = Value::Object(self.request.clone()).to_string().replace("\"$PORT\"", &own_port);
-        let mut request: Map<String, Value> = serde_json::from_str(&request).expect("still JSON");
-        request.insert("script".to_owned(), script.into());
-        if let Some(argument) = argument {
-            request.insert("args".to_owned(), json!([argument]));
+        let argument = argument.map(|argument| ("args", json!([argument])));
+        self.post_with(server, script, argument.as_slice())
+    }
+
+    fn post_with(&self, server: &Server, script: &str, fields: &[(&str, Value)]) -> Answer {
+        let host = nix::unistd::gethostname().expect("the machine has a name");
+        let stand_ins = [("$PORT", server.address().port().to_string()), ("$HOSTNAME", host.to_string_lossy().into_owned())];
+        let mut request = self.request.clone();
+        for argument in request.get_mut("args").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some((_, text)) = stand_ins.iter().find(|(name, _)| *argument == *name) {
+                *argument = text.as_str().into();
+            }
         }
+        request.insert("script".to_owned(), script.into());
+        request.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         server.execute(&request.into())
     }
 
     /// No secret is in the answer, and no loot in the result.
     fn is_clean(&self, answer: &Answer) {
-        let text = answer.text();
+        let text = format!("{:?} {}", answer.headers, answer.text());
+        assert!(answer.body.len() <= 2 << 20, "{}: an answer of {} bytes", self.denies, answer.body.len());
         assert!([200, 422].contains(&answer.status), "{}: answered {} {text}", self.denies, answer.status);
         for place in MARKED {
             assert!(!text.contains(&marker(place)), "{}: the marker in the {place} was found: {text}", self.denies);
         }
-        let result = answer.json()["result"].to_string();
-        assert!(!result.contains("ESCAPED"), "{}: {result}", self.denies);
+        assert!(!text.contains("ESCAPED"), "{}: {text}", self.denies);
     }
 
     fn is_expected(&self, answer: &Answer, place: Place) {

@@ -1,7 +1,7 @@
 //! Cases that share one server, and what must hold of it when the last of them is done.
 
 use crate::server::{PATIENCE, Process, Server, Setup, eventually};
-use crate::{Trial, lone_trial_after, trial};
+use crate::{Trial, lone_trial, lone_trial_after, trial};
 use nix::unistd::Pid;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -49,6 +49,12 @@ impl Group {
     pub fn trial(self: &Arc<Self>, name: &str, test: impl FnOnce(&Server) + Send + 'static) -> Trial {
         let group = Arc::clone(self);
         trial(format!("{}::{name}", self.name), move || test(group.server()))
+    }
+
+    /// A case that needs the machine for itself.
+    pub fn lone_trial(self: &Arc<Self>, name: &str, test: impl FnOnce(&Server) + Send + 'static) -> Trial {
+        let group = Arc::clone(self);
+        lone_trial(format!("{}::{name}", self.name), move || test(group.server()))
     }
 
     /// The last trial of a group: waits until all others are done, and examines the server.

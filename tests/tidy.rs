@@ -1,0 +1,267 @@
+//! What must hold of the source text: who may know what, and how files begin.
+//!
+//! The rules are those of `docs/architecture.md`. Comments and string literals do not count as knowing something.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file longer than this has a second job.
+const LONGEST: usize = 400;
+
+struct Source {
+    /// Below the package, as `src/http/gate.rs`.
+    path: String,
+    text: String,
+    /// The text without comments and literals, test modules included.
+    code: String,
+}
+
+impl Source {
+    fn is_below(&self, room: &str) -> bool {
+        self.path == format!("src/{room}.rs") || self.path.starts_with(&format!("src/{room}/"))
+    }
+}
+
+fn sources(folders: &[&str]) -> Vec<Source> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in folders {
+        walk(&home.join(folder), &mut found);
+    }
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("text");
+            let path = path.strip_prefix(home).expect("below it").display().to_string();
+            Source { path, code: code_of(&text), text }
+        })
+        .collect()
+}
+
+/// Blanks comments, strings and character literals out; line breaks stay.
+fn code_of(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut code = String::with_capacity(text.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &text[at..];
+        let end = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(hashes) = raw_string(rest, bytes.get(at.wrapping_sub(1)).copied()) {
+            let close = format!("\"{}", "#".repeat(hashes));
+            let open = rest.find('"').unwrap_or(0) + 1;
+            rest[open..].find(&close).map_or(rest.len(), |end| open + end + close.len())
+        } else if rest.starts_with('"') {
+            string_end(rest.as_bytes())
+        } else if let Some(end) = character_end(rest) {
+            end
+        } else {
+            let letter = rest.chars().next().unwrap_or(' ');
+            code.push(letter);
+            at += letter.len_utf8();
+            continue;
+        };
+        code.extend(rest[..end].chars().filter(|letter| *letter == '\n'));
+        code.push(' ');
+        at += end;
+    }
+    code
+}
+
+/// How many `#` a raw string that begins here has.
+fn raw_string(rest: &str, before: Option<u8>) -> Option<usize> {
+    let is_word = before.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let rest = rest.strip_prefix('b').unwrap_or(rest).strip_prefix('r').filter(|_| !is_word)?;
+    let hashes = rest.len() - rest.trim_start_matches('#').len();
+    rest[hashes..].starts_with('"').then_some(hashes)
+}
+
+fn string_end(bytes: &[u8]) -> usize {
+    let mut at = 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+/// The end of a character literal, which a lifetime is not.
+fn character_end(rest: &str) -> Option<usize> {
+    let inner = rest.strip_prefix('\'')?;
+    if inner.starts_with('\\') {
+        return inner[2..].find('\'').map(|end| end + 4);
+    }
+    let length = inner.chars().next()?.len_utf8();
+    inner[length..].starts_with('\'').then_some(length + 2)
+}
+
+/// Whole words only: `hyper` is not in `hyperlink`.
+fn names(code: &str, word: &str) -> bool {
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    code.match_indices(word).any(|(start, _)| {
+        !code[..start].ends_with(is_word) && !code[start + word.len()..].starts_with(is_word)
+    })
+}
+
+#[track_caller]
+fn none(wrong: Vec<String>, rule: &str) {
+    assert!(wrong.is_empty(), "{rule}:\n{}", wrong.join("\n"));
+}
+
+/// Files that name one of these words and lie in none of these rooms.
+fn strangers(words: &[&str], rooms: &[&str]) -> Vec<String> {
+    sources(&["src"])
+        .iter()
+        .filter(|source| !rooms.iter().any(|room| source.is_below(room)))
+        .flat_map(|source| words.iter().filter(|word| names(&source.code, word)).map(|word| format!("{} names {word}", source.path)))
+        .collect()
+}
+
+#[test]
+fn only_http_knows_hyper_and_http() {
+    none(strangers(&["hyper", "hyper_util", "http_body_util"], &["http"]), "only `http` knows hyper");
+}
+
+#[test]
+fn only_wire_knows_bincode() {
+    none(strangers(&["bincode"], &["wire"]), "only `wire` knows bincode");
+}
+
+#[test]
+fn only_python_knows_pyo3() {
+    none(strangers(&["pyo3"], &["python"]), "only `python` knows PyO3");
+}
+
+#[test]
+fn unsafe_lives_in_sys_and_python() {
+    none(strangers(&["unsafe"], &["sys", "python"]), "`unsafe` lives in `sys` and `python`");
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).expect("Cargo.toml");
+    assert!(manifest.contains("unsafe_code = \"deny\""), "and is denied elsewhere");
+}
+
+#[test]
+fn each_unsafe_block_says_why_it_is_sound() {
+    let mut wrong = Vec::new();
+    for source in sources(&["src"]) {
+        // Code and text have the same lines.
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (number, code) in source.code.lines().enumerate() {
+            let opens_block = names(code, "unsafe") && code.split("unsafe").skip(1).any(|rest| rest.trim_start().starts_with('{'));
+            let before = lines[number.saturating_sub(8)..=number].iter();
+            if opens_block && !before.clone().any(|line| line.trim_start().starts_with("// SAFETY:")) {
+                wrong.push(format!("{}:{}", source.path, number + 1));
+            }
+        }
+    }
+    none(wrong, "each `unsafe` block has a SAFETY comment above it");
+}
+
+#[test]
+fn only_the_command_line_knows_clap() {
+    none(strangers(&["clap"], &["cli"]), "only `cli` knows clap");
+}
+
+#[test]
+fn the_front_knows_no_processes() {
+    let wrong: Vec<String> = sources(&["src"])
+        .iter()
+        .filter(|source| source.is_below("http"))
+        .flat_map(|source| {
+            let strange = ["supervisor", "zygote", "jail", "child", "python", "sys", "wire"];
+            strange.map(|room| (room, source.code.contains(&format!("crate::{room}")))).into_iter().filter(|(_, known)| *known).map(|(room, _)| format!("{} names crate::{room}", source.path)).collect::<Vec<_>>()
+        })
+        .collect();
+    none(wrong, "`http` reaches the rest by its own trait alone");
+}
+
+#[test]
+fn every_file_says_its_job_first() {
+    let wrong = sources(&["src", "tests", "build"]);
+    let wrong = wrong.iter().filter(|source| !source.text.starts_with("//! ")).map(|source| source.path.clone());
+    none(wrong.collect(), "every file opens with `//!`");
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let long = |source: &Source| (source.text.lines().count() > LONGEST).then(|| format!("{}: {} lines", source.path, source.text.lines().count()));
+    none(sources(&["src"]).iter().filter_map(long).collect(), "a file of more than 400 lines has a second job");
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let mut wrong = Vec::new();
+    for source in sources(&["src", "build"]) {
+        for macro_name in ["todo!", "unimplemented!", "dbg!"] {
+            if source.code.contains(macro_name) {
+                wrong.push(format!("{} has {macro_name}", source.path));
+            }
+        }
+    }
+    for source in sources(&["src", "tests", "build"]) {
+        for (number, line) in source.text.lines().enumerate() {
+            let word = line.split(|letter: char| !letter.is_alphanumeric()).find(|word| ["TODO", "FIXME", "XXX", "HACK"].contains(word));
+            if let Some(word) = word.filter(|_| source.path != "tests/tidy.rs") {
+                wrong.push(format!("{}:{} has {word}", source.path, number + 1));
+            }
+        }
+    }
+    none(wrong, "nothing is left to do");
+}
+
+#[test]
+fn no_test_is_ignored() {
+    let wrong = sources(&["src", "tests"]);
+    none(wrong.iter().filter(|source| source.code.contains("#[ignore")).map(|source| source.path.clone()).collect(), "no test is ignored");
+}
+
+#[test]
+fn defaults_live_in_config() {
+    let names_setting = |source: &Source| source.text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains("env::var(\"MAYFLY_"));
+    let wrong = sources(&["src"]);
+    let wrong = wrong.iter().filter(|source| names_setting(source) && source.path != "src/fault.rs").map(|source| source.path.clone());
+    none(wrong.collect(), "settings are read in `config` alone");
+}
+
+#[test]
+fn words_that_say_nothing_are_no_names() {
+    let mut wrong = Vec::new();
+    for source in sources(&["src"]) {
+        let stem = Path::new(&source.path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        if ["util", "utils", "helper", "helpers", "misc", "common", "manager", "mod"].contains(&stem.as_str()) {
+            wrong.push(source.path.clone());
+        }
+        for line in source.code.lines() {
+            let mut words = line.split_whitespace().skip_while(|word| !["struct", "enum", "trait"].contains(word)).skip(1);
+            let name = words.next().unwrap_or_default().trim_matches(|letter: char| !letter.is_alphanumeric());
+            if ["Manager", "Helper", "Util", "Context", "Data", "Info"].iter().any(|end| name.ends_with(end)) {
+                wrong.push(format!("{}: {name}", source.path));
+            }
+        }
+    }
+    none(wrong, "names say what a thing is");
+}
+
+#[test]
+fn the_reader_of_code_reads_code() {
+    let text = "let a = \"unsafe // x\"; // unsafe\nlet b = 'u'; let c: &'a str = r#\"unsafe \"x\" \"#;\nunsafe { f('\\'') }";
+    let code = code_of(text);
+    assert_eq!(code.lines().count(), 3);
+    assert_eq!(code.matches("unsafe").count(), 1, "{code}");
+    assert!(names(&code, "unsafe") && names(&code, "str") && !names(&code, "st"));
+}

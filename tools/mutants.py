@@ -1,0 +1,347 @@
+"""Leaves out one layer of the jail at a time and writes which tests notice to docs/mutants.md. Fails if a layer goes unmissed.
+
+    python3 tools/mutants.py            all layers: some minutes
+    python3 tools/mutants.py filter ids  these alone, printed instead of written
+
+Needs root, for level full. Builds the test build (`fault-injection`), the only one that can leave a layer out, and runs with it
+`tests/layers.rs` by the names below, and attacks of `tests/attacks` over HTTP. Every attack is run inside Mayfly's jail, with a
+single layer missing; those that would be harmful without the layer are left to `tests/layers.rs`, which looks from outside.
+The check at start, which would refuse to serve without most layers, is left out too, except to see what it says by itself.
+"""
+
+import http.client
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+
+HOME = pathlib.Path(__file__).resolve().parent.parent
+TABLE = HOME / "docs" / "mutants.md"
+WALL = 20
+
+# Layer: the tests of tests/layers.rs by a part of their names (a name without :: is the whole name), and attacks at level full,
+# or at level seccomp where they are after a bar.
+LAYERS = {
+    "zygote-descriptors": ("zygote-descriptors", ""),
+    "out-of-memory-score": ("::out-of-memory-score", ""),
+    "umask": ("::umask", ""),
+    "user-namespace": ("::user-namespace", ""),
+    "id-map": ("full::user-namespace", ""),
+    "zygote-ids": ("full::ids-of-each", ""),
+    "shared-namespaces": ("::network-namespace ::uts-namespace ::cgroup-namespace", "reads-the-host-s-name"),
+    "network-namespace": ("::network-namespace", ""),
+    "uts-namespace": ("::uts-namespace", "reads-the-host-s-name"),
+    "cgroup-namespace": ("::cgroup-namespace", ""),
+    "ipc-namespace": ("::ipc-namespace", ""),
+    "pid-namespace": ("::pid-namespace", "is-not-first-in-its-pid-namespace"),
+    "mount-namespace": ("::mount-namespace ::private-tmp", ""),
+    "host-name": ("::host-name", "reads-the-host-s-name"),
+    "private-mounts": ("::private-mounts ::mounts", ""),
+    "bind-root": ("full::own-root", ""),
+    "bind-devices": ("::devices ::mounts", ""),
+    "read-only-root": ("::mounts", "writes-to-the-root-directory"),
+    "pivot-root": ("::own-root ::files-of-the-host", "reads-etc-passwd reads-etc-passwd-by-raw-openat reads-environ-of-its-parent-and-itself"),
+    "chroot": ("seccomp::own-root seccomp::files-of-the-host", "|finds-the-old-root sees-what-is-above-the-root"),
+    "bounding-set": ("::bounding-set", "has-a-bounding-set"),
+    "common-limits": ("::limits", "runs-without-limits"),
+    "core-limit": ("full::limits", "runs-without-limits"),
+    "file-size-limit": ("full::limits", "fills-the-private-directory-with-one-file"),
+    "open-files-limit": ("full::limits", "uses-high-descriptor-numbers"),
+    "stack-limit": ("full::limits", "runs-without-limits"),
+    "locked-memory-limit": ("full::limits", "runs-without-limits"),
+    "message-queue-limit": ("full::limits", "runs-without-limits"),
+    "pending-signals-limit": ("full::limits", "runs-without-limits"),
+    "alone": ("alone", ""),
+    "signals": ("::signals", ""),
+    "zygote-dumpable": ("::dumpable", ""),
+    "zygote-parent-death-signal": ("zygote-parent-death-signal", ""),
+    "descriptors": ("::descriptors", "counts-its-descriptors finds-an-inherited-directory"),
+    "session": ("::session", ""),
+    "private-tmp": ("::private-tmp ::mounts", "fills-the-private-directory-with-one-file"),
+    "working-directory": ("::working-directory", ""),
+    "address-space-limit": ("full::limits", "maps-memory-without-reserving-it"),
+    "cpu-limit": ("full::limits", "runs-without-limits"),
+    "process-limit": ("::process-limit", "runs-without-limits"),
+    "ids": ("::ids-of-each", "is-root"),
+    "capabilities": ("::capabilities", "has-capabilities"),
+    "dumpable": ("::dumpable", "is-dumpable"),
+    "parent-death-signal": ("parent-death-signal", ""),
+    "no-new-privileges": ("::no-new-privileges", "has-no-filter"),
+    "landlock": ("landlock::files-of-the-host", ""),
+    "filter": ("::filter", "opens-an-internet-socket maps-anonymous-memory-executable asks-to-be-traced forks-through-the-library"),
+    "clean-environment": ("::environment", "reads-the-environment-through-libc"),
+    "reseed": ("reseed", "predicts-random"),
+    "reply-cap": ("::reply-cap", ""),
+    "result-cap": ("::result-cap", ""),
+    "output-cap": ("::output-cap", ""),
+    "output-flood": ("::output-flood", ""),
+    "wall-clock": ("::wall-clock", ""),
+    "cpu-watch": ("::processor-time", ""),
+}
+
+# What a test build can leave out as well, and why that is no mutant.
+NO_LAYERS = {
+    "bind-packages": "puts packages in, keeps nothing out",
+    "interpreter": "starts Python",
+    "channel": "makes what a job comes by",
+    "clone": "makes the child",
+    "clone-parent": "what a kernel does that ignores this flag",
+    "verification": "left out with every layer; the last column is what it says",
+    "kernel-landlock": "a kernel without it",
+    "kernel-chroot": "a kernel that refuses it",
+}
+
+
+def known_names():
+    """Every name that the test build takes, read from its source: none may be missing above."""
+    steps = re.findall(r'^    \w+ => "([a-z-]+)",$', (HOME / "src/jail/step.rs").read_text(), re.M)
+    fault = (HOME / "src/fault.rs").read_text()
+    namespaces = re.findall(r'\("([a-z-]+)", CloneFlags', fault)
+    others = re.findall(r'"([a-z-]+)",$', fault[fault.index("pub const OTHERS"):fault.index("];", fault.index("pub const OTHERS"))], re.M)
+    assert len(steps) > 30 and len(namespaces) > 5 and len(others) > 10, (steps, namespaces, others)
+    return {*steps, *namespaces, *others}
+
+
+def build():
+    """The program and the test of layers, as cargo says where they are."""
+    environment = dict(os.environ)
+    environment.setdefault("PYO3_PYTHON", subprocess.check_output([HOME / "tools/python.sh"], text=True).strip())
+    command = ["cargo", "test", "--locked", "--features", "fault-injection", "--test", "layers", "--no-run", "--message-format=json"]
+    said = subprocess.run(command, cwd=HOME, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    built = {}
+    for line in said.splitlines():
+        message = json.loads(line)
+        if message.get("executable"):
+            built[message["target"]["name"]] = message["executable"]
+    return built["mayfly"], built["layers"]
+
+
+def jail_root():
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HOME / "target"))
+    root = pathlib.Path(os.environ.get("MAYFLY_ROOT", target / "jail"))
+    if not (root / "mayfly.json").is_file():
+        sys.exit(f"there is no jail root at {root}: run `make jail`")
+    return str(root)
+
+
+def attacks():
+    """All attacks by name, with their preludes in front."""
+    read = lambda path: tomllib.loads(path.read_text())
+    home = HOME / "tests/attacks"
+    preludes = read(home / "preludes.toml")
+    found = {}
+    for path in sorted(home.glob("*.toml")):
+        for attack in [] if path.stem == "preludes" else read(path).get("attack", []):
+            before = "".join(preludes[name] for name in attack.get("prelude", ()))
+            found[attack["name"]] = {**attack, "script": before + attack["script"]}
+    return found
+
+
+SECRET = "MAYFLY-CANARY-environment" + f"{os.getpid():08x}"
+
+
+class Server:
+    """A server of the test build on a port of its own; `without` is what it leaves out."""
+
+    def __init__(self, program, level, without):
+        environment = {name: value for name, value in os.environ.items() if name != "PORT" and not name.startswith("MAYFLY_")}
+        environment |= {"MAYFLY_ROOT": jail_root(), "MAYFLY_LISTEN": "127.0.0.1:0", "MAYFLY_PRELOAD": "", "MAYFLY_READY": "2",
+                        "MAYFLY_ISOLATION": level, "MAYFLY_WITHOUT": without, "MAYFLY_CANARY_SECRET": SECRET}
+        self.log = os.memfd_create("log")
+        self.process = subprocess.Popen([program, "serve"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log)
+        self.port = None
+
+    def __enter__(self):
+        deadline = time.monotonic() + WALL
+        while time.monotonic() < deadline and self.process.poll() is None:
+            found = re.search(r"http://127\.0\.0\.1:(\d+)", self.said())
+            if found and not self.port:
+                self.port = int(found[1])
+            if self.port and self.ask("GET", "/readyz")[0] == 200:
+                return self
+            time.sleep(0.02)
+        self.port = None
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.log)
+
+    def said(self):
+        return os.pread(self.log, 1 << 20, 0).decode(errors="replace")
+
+    def ask(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WALL)
+        try:
+            headers = {"Content-Type": "application/json"} if body else {}
+            connection.request(method, path, body and json.dumps(body).encode(), headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            return 0, f"no answer: {error}"
+        finally:
+            connection.close()
+
+
+def fits(expected, status, text):
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return False
+    if status != 200:
+        return body.get("code") == expected
+    if expected == "result":
+        return True
+    wanted = expected.removeprefix("result:")
+    if wanted == expected:
+        return False
+    try:
+        return body.get("result") in (wanted, json.loads(wanted))
+    except ValueError:
+        return body.get("result") == wanted
+
+
+def holds(server, attack, level):
+    """Whether the attack comes to nothing, as tests/it/attacks.rs judges it."""
+    results = []
+    for argument in attack.get("each") or [None] * attack.get("differ", 1):
+        request = {**attack.get("request", {}), "script": attack["script"]}
+        stand_ins = {"$PORT": str(server.port), "$HOSTNAME": socket.gethostname()}
+        request["args"] = [stand_ins.get(one, one) if isinstance(one, str) else one for one in request.get("args", [])]
+        if argument is not None:
+            request["args"] = [argument]
+        status, text = server.ask("POST", "/execute", request)
+        if status not in (200, 422) or "ESCAPED" in text or SECRET in text:
+            return False
+        expected = attack.get("expect_at", {}).get(level, attack["expect"])
+        if not any(fits(one, status, text) for one in expected):
+            return False
+        results.append(json.loads(text).get("result"))
+    if "differ" in attack:
+        pairs = [(one, other) for place, one in enumerate(results) for other in results[:place]]
+        members = lambda one, other: zip(one, other) if isinstance(one, list) and isinstance(other, list) else ()
+        return not any(one == other or any(left == right for left, right in members(one, other)) for one, other in pairs)
+    return True
+
+
+def layer_tests(layers, filters, without):
+    """Which tests of tests/layers.rs fail; the tests that ran."""
+    red, ran = [], []
+    for one in filters.split():
+        environment = {**os.environ, "MAYFLY_ROOT": jail_root()}
+        if without:
+            environment["LAYERS_WITHOUT"] = without
+        # Tests of different circumstances go side by side; each has a server of its own.
+        command = [layers, one] + ([] if "::" in one else ["--exact"])
+        try:
+            said = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, timeout=100).stdout
+        except subprocess.TimeoutExpired:
+            sys.exit(f"tests/layers.rs, {one}, without {without or 'nothing'}: no end within 100 s")
+        for name, verdict in re.findall(r"^test (\S+) +\.\.\. (ok|FAILED)$", said, re.M):
+            ran.append(name)
+            if verdict == "FAILED" and name not in red:
+                red.append(name)
+    assert ran or not filters, f"no test of tests/layers.rs is called {filters}"
+    return red, ran
+
+
+def parts(named):
+    full, _, seccomp = named.partition("|")
+    return [("full", full.split()), ("seccomp", seccomp.split())]
+
+
+def attack_tests(program, corpus, named, without):
+    red = []
+    for level, names in parts(named):
+        if names:
+            with Server(program, level, without) as server:
+                for name in names:
+                    if server.port is None or not holds(server, corpus[name], level):
+                        red.append(f"attack {name}" + (" (seccomp)" if level == "seccomp" else ""))
+    return red
+
+
+def checked_at_start(program, layer):
+    """What a server says that lacks the layer, and does not leave out the check at start."""
+    level = "seccomp" if layer in ("chroot", "landlock") else "full"
+    with Server(program, level, layer) as server:
+        if server.port is not None:
+            return "serves"
+        said = server.said()
+    found = re.search(r"did not hold: ([^\n]*)|jail step ([a-z-]+) failed", said)
+    if found and found[1]:
+        return f"refuses: `{found[1]}` fails"
+    return "refuses: the jail does not hold" if found else "refuses"
+
+
+def starts(program, layer):
+    level = "seccomp" if layer in ("chroot", "landlock") else "full"
+    with Server(program, level, f"{layer},verification") as server:
+        return server.port is not None
+
+
+def main():
+    if os.geteuid() != 0:
+        sys.exit("level full as root is part of it: run as root")
+    missing = known_names() - LAYERS.keys() - NO_LAYERS.keys()
+    if missing:
+        sys.exit(f"no entry for {sorted(missing)}: which test misses it?")
+    chosen = sys.argv[1:] or list(LAYERS)
+    began = time.monotonic()
+    program, layers = build()
+    corpus = attacks()
+
+    used = {level: sorted({name for _, named in LAYERS.values() for at, names in parts(named) if at == level for name in names})
+            for level in ("full", "seccomp")}
+    red, ran = layer_tests(layers, "::" if len(sys.argv) == 1 else "full::filter", "")
+    red += attack_tests(program, corpus, " ".join(used["full"]) + "|" + " ".join(used["seccomp"]), "")
+    if red:
+        sys.exit(f"red with every layer in place, so they would prove nothing: {red}")
+    print(f"with every layer: {len(ran)} tests and {sum(map(len, used.values()))} attacks hold", flush=True)
+
+    rows, unmissed = [], []
+    for layer in chosen:
+        filters, named = LAYERS[layer]
+        without = f"{layer},verification"
+        serves = starts(program, layer)
+        red, _ = layer_tests(layers, filters, without)
+        # Without a server there is nothing to attack.
+        red += attack_tests(program, corpus, named, without) if serves else []
+        note = checked_at_start(program, layer) if serves else "no server comes up at all"
+        print(f"{layer}: {', '.join(red) or 'NOTHING TURNS RED'} · {note}", flush=True)
+        if not red:
+            unmissed.append(layer)
+        rows.append(f"| `{layer}` | {', '.join(red) or '**NOTHING TURNS RED**'} | {note} |")
+    if len(sys.argv) > 1:
+        return 1 if unmissed else 0
+
+    minutes = (time.monotonic() - began) / 60
+    TABLE.write_text(f"""# What notices a missing layer
+
+Made by `python3 tools/mutants.py` on {os.uname().machine}, Linux {'.'.join(os.uname().release.split('.')[:2])}, in {minutes:.0f} minutes. Each line is one server of the test build
+that lacks one layer (`MAYFLY_WITHOUT`), the tests of `tests/layers.rs` that failed against it (named by the circumstances: `full`
+as root, `shared` at level full without root, `seccomp` with a chroot, `landlock` without root) and the attacks of `tests/attacks`
+that came to something else than they may. With every layer in place all of them are green. The command fails if nothing turns red.
+The last column is the check at start (`src/jail/verify.rs`) on its own: whether a server that lacks the layer serves at all.
+Where no server comes up, later steps need this one: leaving it out ends in a refusal, not in a weaker jail.
+
+| left out | turns red | the check at start |
+|---|---|---|
+{chr(10).join(rows)}
+
+{len(rows)} layers, {len(unmissed)} of them unmissed{': **' + ', '.join(unmissed) + '**' if unmissed else ''}. A test build can leave out more, which are no layers:
+{'; '.join(f'`{name}` ({why})' for name, why in NO_LAYERS.items())}.
+The rules of the filter have a table of their own: `docs/mutants-filter.md`.
+""")
+    print(f"{len(rows)} layers, {len(unmissed)} unmissed: {TABLE.relative_to(HOME)}, {minutes:.1f} min")
+    return 1 if unmissed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
