@@ -3,6 +3,9 @@
 # make build   install what is missing, and build target/release/mayfly with target/jail beside it
 # make setup   only install what is missing: Debian packages (as root or with sudo) and nothing else
 # make bench   measure Mayfly and what it is compared with, side by side
+# make test-containers  build the image and try it in each way it is run: with Docker, with gVisor, hardened
+# make mutants switch each layer and each rule off in turn, and see that a test notices
+# make soak    mixed load while processes are killed at random: SOAK='…' is passed on
 # make gate    everything that .ci/run checks
 # make clean   remove what was built
 #
@@ -19,7 +22,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 WITH_PYTHON = environment="$$(tools/python_env.sh)" && eval "$$environment" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jail build run test bench gate clean
+.PHONY: help setup jail build run test test-containers mutants soak bench gate clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -38,6 +41,15 @@ run: build
 
 test: jail
 	@$(WITH_PYTHON) cargo test --workspace --locked $(TESTS)
+
+test-containers: setup
+	@tests/container/run.py
+
+mutants: jail
+	@$(WITH_PYTHON) tools/mutants_filter.sh && tools/mutants.py
+
+soak: build
+	@$(WITH_PYTHON) tools/soak.py "$(TARGET)/release/mayfly" $(SOAK)
 
 bench: build
 	@$(WITH_PYTHON) bench/run $(BENCH)

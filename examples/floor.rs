@@ -187,15 +187,12 @@ fn ask_for_an_id_map(plan: &Plan) -> Outcome<impl FnOnce() -> Result<(), Errno> 
     let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
     let ids = plan.ids;
     let warm = getpid();
-    let helper = match sys::bare_fork()? {
-        Some(helper) => helper,
-        None => {
-            drop((ask, told));
-            let asked = matches!(read(&theirs, &mut [0]), Ok(1));
-            let written = asked && write_id_map(warm, ids).is_ok();
-            let _ = write(&tell, &[u8::from(written)]);
-            sys::exit_now(0)
-        }
+    let helper = if let Some(helper) = sys::bare_fork()? { helper } else {
+        drop((ask, told));
+        let asked = matches!(read(&theirs, &mut [0]), Ok(1));
+        let written = asked && write_id_map(warm, ids).is_ok();
+        let _ = write(&tell, &[u8::from(written)]);
+        sys::exit_now(0)
     };
     drop((theirs, tell));
     Ok(move || {

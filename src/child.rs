@@ -72,7 +72,7 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
     }
     let jailed = match jail::enter(base.plan, spawn.slot, spawn.limits(address_space), descriptors, ruleset) {
         Ok(jailed) => jailed,
-        Err(error) => report_and_give_up(reporter, error),
+        Err(error) => report_and_give_up(&reporter, error),
     };
     match (spawn.purpose, interpreter) {
         (Purpose::Verify, _) => {
@@ -148,9 +148,9 @@ fn give_up(channel: BorrowedFd<'_>, JailError { step, errno }: JailError) -> ! {
 }
 
 /// Until the descriptors are in place, number 3 is not the child's channel.
-fn report_and_give_up(reporter: std::io::Result<OwnedFd>, error: JailError) -> ! {
+fn report_and_give_up(reporter: &std::io::Result<OwnedFd>, error: JailError) -> ! {
     if error.step == Step::Descriptors
-        && let Ok(channel) = &reporter
+        && let Ok(channel) = reporter
     {
         give_up(channel.as_fd(), error);
     }

@@ -248,11 +248,10 @@ impl Reader<'_> {
     }
 
     fn number(&self, name: &'static str, range: std::ops::RangeInclusive<u64>) -> Result<u64, ConfigError> {
-        self.parse_number(name, self.or_default(name), range)
+        Self::parse_number(name, self.or_default(name), range)
     }
 
     fn parse_number(
-        &self,
         name: &'static str,
         value: String,
         range: std::ops::RangeInclusive<u64>,
@@ -276,7 +275,7 @@ impl Reader<'_> {
         match self.text(name) {
             None => Ok(found),
             Some(value) => {
-                self.parse_number(name, value, range).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+                Self::parse_number(name, value, range).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
             }
         }
     }
@@ -287,13 +286,11 @@ impl Reader<'_> {
 
     fn choice<T: Copy>(&self, name: &'static str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
         let value = self.or_default(name);
-        match choices.iter().find(|(word, _)| *word == value) {
-            Some((_, choice)) => Ok(*choice),
-            None => {
-                let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-                Err(ConfigError { name, value, expected: format!("one of {}", words.join(", ")) })
-            }
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == value) {
+            return Ok(*choice);
         }
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        Err(ConfigError { name, value, expected: format!("one of {}", words.join(", ")) })
     }
 
     fn listen(&self) -> Result<SocketAddr, ConfigError> {
@@ -301,7 +298,7 @@ impl Reader<'_> {
         if self.text("MAYFLY_LISTEN").is_none()
             && let Some(port) = self.text("PORT")
         {
-            let port = self.parse_number("PORT", port, 0..=65_535)?;
+            let port = Self::parse_number("PORT", port, 0..=65_535)?;
             return Ok(SocketAddr::from(([0, 0, 0, 0], u16::try_from(port).unwrap_or(0))));
         }
         let value = self.or_default("MAYFLY_LISTEN");

@@ -123,9 +123,8 @@ impl Faults {
         });
         let without = std::env::var("MAYFLY_WITHOUT").unwrap_or_default();
         let without: Vec<String> = without.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        let is_known = |name: &str| {
-            is_step(name) || NAMESPACES.iter().any(|(known, _)| *known == name) || OTHERS.contains(&name)
-        };
+        let is_known =
+            |name: &str| is_step(name) || NAMESPACES.iter().any(|(known, _)| *known == name) || OTHERS.contains(&name);
         assert!(without.iter().all(|name| is_known(name)), "MAYFLY_WITHOUT names {without:?}, and not all are known");
         Self { fail, without, zygotes_before: 0 }
     }

@@ -194,7 +194,6 @@ pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Resu
             identity::clear_groups_where_allowed();
             steps.take(Step::UserNamespace, || nix::sched::unshare(CloneFlags::CLONE_NEWUSER))?;
             steps.take(Step::IdMap, map_ids)?;
-            steps.take(Step::ZygoteIds, identity::become_root_of_namespace)?;
             steps.take(Step::SharedNamespaces, || nix::sched::unshare(steps.flags(SHARED_NAMESPACES)))?;
             steps.take(Step::HostName, || nix::unistd::sethostname("mayfly"))?;
             steps.take(Step::PrivateMounts, root::make_private)?;
@@ -205,6 +204,8 @@ pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Resu
             }
             steps.take(Step::ReadOnlyRoot, || root::make_read_only(&plan.root))?;
             steps.take(Step::PivotRoot, || root::pivot(&plan.root))?;
+            // Only now: the way to the jail root may lead through directories that are closed to everybody else.
+            steps.take(Step::ZygoteIds, identity::become_root_of_namespace)?;
         }
         Level::Seccomp => {
             identity::clear_groups_where_allowed();
@@ -277,7 +278,7 @@ pub fn enter(
     ruleset: Option<Ruleset>,
 ) -> Result<Jailed, JailError> {
     let steps = Steps::new(plan);
-    let (channel, ruleset) = descriptors::keep(&steps, descriptors, ruleset)?;
+    let (channel, ruleset) = descriptors::keep(steps, descriptors, ruleset)?;
     // Whoever reports a step that fails takes number 3 over again: it must stay open.
     let channel = ManuallyDrop::new(channel);
     steps.take(Step::Session, || setsid().map(drop))?;

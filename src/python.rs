@@ -184,7 +184,6 @@ fn forget_interrupts(py: Python<'_>) -> PyResult<()> {
     signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?)).map(drop)
 }
 
-#[expect(clippy::unused_self, reason = "an `Interpreter` is the proof that one was started")]
 impl Interpreter {
     /// The interpreter's version, as `3.11.2`.
     #[must_use]

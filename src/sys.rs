@@ -87,7 +87,7 @@ pub fn thread_id_address() -> Result<ThreadIdAddress, Errno> {
         }
     }
     // SAFETY: it takes no arguments.
-    let block = unsafe { libc::pthread_self() } as usize;
+    let Ok(block) = usize::try_from(unsafe { libc::pthread_self() }) else { return Err(Errno::ENOENT) };
     let mut found = None;
     for offset in (0..SEARCHED_BYTES).step_by(size_of::<c_int>()) {
         let candidate = block + offset;
@@ -399,7 +399,7 @@ pub fn exit_now(status: c_int) -> ! {
 pub fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>, (OwnedFd, std::io::Error)> {
     // SAFETY: an `OwnedFd` is the same open descriptor until it is dropped, and nothing takes it out of the `AsyncFd` while
     // that watches it.
-    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|error| error.into_parts())
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(tokio::io::unix::AsyncFdRegisterError::into_parts)
 }
 
 /// Takes over the descriptors that a message brought.

@@ -203,7 +203,7 @@ impl Value {
                 Token::Null => out.extend_from_slice(b"null"),
                 Token::Bool(true) => out.extend_from_slice(b"true"),
                 Token::Bool(false) => out.extend_from_slice(b"false"),
-                Token::Int(number) => write_display(out, number),
+                Token::Int(number) => write_display(out, *number),
                 Token::BigInt(digits) => out.extend_from_slice(digits.as_bytes()),
                 Token::Float(number) => write_float(out, *number),
                 Token::Str(text) => write_text(out, text, end)?,
@@ -233,7 +233,7 @@ impl Value {
     }
 }
 
-fn write_display(out: &mut Vec<u8>, number: &i64) {
+fn write_display(out: &mut Vec<u8>, number: i64) {
     use std::io::Write;
     // Writing to a Vec can't fail.
     let _ = write!(out, "{number}");

@@ -1,8 +1,8 @@
 //! The zygote: a process of one thread with a warm interpreter, from which children are cloned.
 //!
-//! `process` runs in the zygote, `handle` in the supervisor. They talk over one SOCK_SEQPACKET pair, a message a packet.
+//! `process` runs in the zygote, `handle` in the supervisor. They talk over one `SOCK_SEQPACKET` pair, a message a packet.
 //! No byte of any request passes here: the supervisor asks for a child, the zygote makes the child's three channels,
-//! clones it with CLONE_PARENT and hands the supervisor's ends over; the job goes straight to the child.
+//! clones it with `CLONE_PARENT` and hands the supervisor's ends over; the job goes straight to the child.
 //!
 //! The same process without an interpreter serves as probe and as the parent of one cold child.
 
@@ -99,7 +99,7 @@ pub enum Word {
     },
     /// The interpreter did not start; the process ends.
     NoInterpreter {
-        /// CPython's own words.
+        /// `CPython`'s own words.
         why: String,
     },
     /// What a probe found.

@@ -175,9 +175,7 @@ fn system_calls_of_a_child() {
 #[test]
 fn page_faults_and_memory_of_a_ready_child() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    for (preload, faults, dirty) in
-        [("", LEAN_FAULTS, LEAN_DIRTY), ("numpy,pandas", LOADED_FAULTS, LOADED_DIRTY)]
-    {
+    for (preload, faults, dirty) in [("", LEAN_FAULTS, LEAN_DIRTY), ("numpy,pandas", LOADED_FAULTS, LOADED_DIRTY)] {
         let server = server(preload);
         // The first children share pages with fewer others, and the zygote settles with the first forks.
         requests(&server, 20);

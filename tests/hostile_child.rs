@@ -66,7 +66,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(2);
     if arguments.list {
-        return libtest_mimic::run(&arguments, TESTS.iter().map(|(name, _)| Trial::test(*name, || Ok(()))).collect()).exit_code();
+        return libtest_mimic::run(&arguments, TESTS.iter().map(|(name, _)| Trial::test(*name, || Ok(()))).collect())
+            .exit_code();
     }
     let settings = [("MAYFLY_PRELOAD", ""), ("MAYFLY_RESULT_BYTES", "1048576"), ("MAYFLY_CONCURRENCY", "16")];
     let server = Arc::new(Setup::new(&settings).start());
@@ -84,7 +85,9 @@ fn main() -> ExitCode {
             }));
             result.map_err(|panic| {
                 let words = panic.downcast_ref::<String>().cloned();
-                Failed::from(words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+                Failed::from(
+                    words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default(),
+                )
             })
         })
     });
@@ -126,7 +129,7 @@ fn forge() -> String {
     preludes["forge"].as_str().expect("text").to_owned()
 }
 
-/// What became of a script whose main() has this body: the result, or the code of a failure; and how long it took.
+/// What became of a script whose `main()` has this body: the result, or the code of a failure; and how long it took.
 #[track_caller]
 fn run(server: &Server, body: &str, wall: u64, args: &Value) -> (Result<Value, String>, Value, Duration) {
     let indented: String = body.lines().map(|line| format!("    {line}\n")).collect();
@@ -137,7 +140,8 @@ fn run(server: &Server, body: &str, wall: u64, args: &Value) -> (Result<Value, S
     let took = began.elapsed();
     assert!(took < Duration::from_millis(wall) + LATE, "{took:?} for a limit of {wall} ms");
     let body = answer.json();
-    let log = || server.log().lines().into_iter().filter(|line| !line.contains(" INFO ")).collect::<Vec<_>>().join("\n");
+    let log =
+        || server.log().lines().into_iter().filter(|line| !line.contains(" INFO ")).collect::<Vec<_>>().join("\n");
     assert!(answer.status == 200 || answer.status == 422, "{} {}\n{}", answer.status, shortened(&answer.text()), log());
     // What the supervisor measured is believable whatever was forged.
     let wall_ms = body["usage"]["wall_ms"].as_f64().expect("a time");
@@ -182,7 +186,8 @@ fn times_out(server: &Server, body: &str) {
 
 const NO_RESULT: &str = "result_not_serializable";
 const TOO_LARGE: &str = "result_too_large";
-const FORGED: &str = "the script wrote to its result channel itself, so there is no result; return a value from main() instead";
+const FORGED: &str =
+    "the script wrote to its result channel itself, so there is no result; return a value from main() instead";
 
 fn garbage(server: &Server) {
     // Its own seed, so that each run tries other bytes; a length that happens to be allowed is waited for.
@@ -200,12 +205,17 @@ fn garbage(server: &Server) {
 fn garbage_after_a_true_header(server: &Server) {
     let mut seen = 0;
     for round in 0..40 {
-        let body = format!("import random\nsize = random.choice([1, 2, 3, 10, 50, 1000])\nsay(frame(bytes([random.choice([0, 0, 0, 1, 2, 3, 4, 255])]) + random.randbytes(size)))\ntime.sleep(60) # {round}");
+        let body = format!(
+            "import random\nsize = random.choice([1, 2, 3, 10, 50, 1000])\nsay(frame(bytes([random.choice([0, 0, 0, 1, 2, 3, 4, 255])]) + random.randbytes(size)))\ntime.sleep(60) # {round}"
+        );
         let (outcome, answer, _) = run(server, &body, 2000, &json!([]));
         // A few bytes can be a value by chance.
         let told = match &outcome {
             Ok(_) => true,
-            Err(code) => [NO_RESULT, "result_too_large", "exception", "syntax_error", "no_main", "exited", "memory_limit"].contains(&code.as_str()),
+            Err(code) => {
+                [NO_RESULT, "result_too_large", "exception", "syntax_error", "no_main", "exited", "memory_limit"]
+                    .contains(&code.as_str())
+            }
         };
         assert!(told, "{}", shortened(&answer.to_string()));
         seen += usize::from(outcome == Err(NO_RESULT.to_owned()));
@@ -246,13 +256,18 @@ fn half_a_header(server: &Server) {
 
 /// Either the frame alone was seen, and counts, or what follows it too, and then nothing does.
 fn bytes_after_the_frame(server: &Server) {
-    let (outcome, answer, _) = run(server, "say(frame(value(STR + text('x'))) + b'more')\ntime.sleep(60)", 5000, &json!([]));
+    let (outcome, answer, _) =
+        run(server, "say(frame(value(STR + text('x'))) + b'more')\ntime.sleep(60)", 5000, &json!([]));
     assert!(outcome == Ok(json!("x")) || answer["error"] == FORGED, "{answer}");
 }
 
 fn bytes_left_over_in_the_frame(server: &Server) {
-    assert_eq!(fails_at_once(server, "say(frame(value(STR + text('x')) + b'more'))\ntime.sleep(60)", NO_RESULT)["error"], FORGED);
-    let answer = fails_at_once(server, "say(frame(value(STR + text('x'), STR + text('y'))))\ntime.sleep(60)", NO_RESULT);
+    assert_eq!(
+        fails_at_once(server, "say(frame(value(STR + text('x')) + b'more'))\ntime.sleep(60)", NO_RESULT)["error"],
+        FORGED
+    );
+    let answer =
+        fails_at_once(server, "say(frame(value(STR + text('x'), STR + text('y'))))\ntime.sleep(60)", NO_RESULT);
     assert_eq!(answer["error"], "the result is malformed: tokens follow the value");
 }
 
@@ -315,7 +330,10 @@ fn claims_of_more_than_there_is(server: &Server) {
     }
     for kind in ["LIST", "MAP"] {
         let body = format!("say(frame(value({kind} + number((1 << 32) - 1))))\ntime.sleep(60)");
-        assert_eq!(fails_at_once(server, &body, NO_RESULT)["error"], "the result is malformed: the value ends too early");
+        assert_eq!(
+            fails_at_once(server, &body, NO_RESULT)["error"],
+            "the result is malformed: the value ends too early"
+        );
     }
 }
 
@@ -323,7 +341,9 @@ fn text_that_is_no_text(server: &Server) {
     for bytes in ["\\xff", "\\xc0\\x80", "\\xed\\xa0\\x80", "\\xf5\\x80\\x80\\x80", "ok\\xe2\\x82"] {
         let body = format!("say(frame(value(STR + text(b'{bytes}'))))\ntime.sleep(60)");
         assert_eq!(fails_at_once(server, &body, NO_RESULT)["error"], FORGED);
-        let body = format!("say(frame(RAISED + b'\\1\\0' + text('E') + text(b'{bytes}') + b'\\0\\0' + text('')))\ntime.sleep(60)");
+        let body = format!(
+            "say(frame(RAISED + b'\\1\\0' + text('E') + text(b'{bytes}') + b'\\0\\0' + text('')))\ntime.sleep(60)"
+        );
         assert_eq!(fails_at_once(server, &body, NO_RESULT)["error"], FORGED);
     }
 }
@@ -338,7 +358,8 @@ fn numbers_that_are_none(server: &Server) {
 }
 
 /// The most that a reply can cost: tokens of one byte each, as many as are decoded.
-const FULL_OF_TOKENS: &str = "count = args[0]\nsay(frame(VALUE + number(count + 1) + LIST + number(count) + NULL * count))\ntime.sleep(60)";
+const FULL_OF_TOKENS: &str =
+    "count = args[0]\nsay(frame(VALUE + number(count + 1) + LIST + number(count) + NULL * count))\ntime.sleep(60)";
 
 fn as_many_tokens_as_fit(server: &Server) {
     let before = peak(server);
@@ -354,9 +375,8 @@ fn as_many_tokens_as_fit(server: &Server) {
 
 fn as_many_tokens_as_fit_from_eight_at_once(server: &Server) {
     std::thread::scope(|scope| {
-        let all: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| run(server, FULL_OF_TOKENS, 20_000, &json!([MOST_TOKENS - 1])).0))
-            .collect();
+        let all: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| run(server, FULL_OF_TOKENS, 20_000, &json!([MOST_TOKENS - 1])).0)).collect();
         for one in all {
             let outcome = one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             assert_eq!(outcome, Err(TOO_LARGE.to_owned()));
@@ -380,10 +400,16 @@ fn a_closed_channel(server: &Server) {
 fn a_channel_closed_one_way(server: &Server) {
     // Whether the filter allows shutdown or not, and which way it goes.
     for how in [0, 1, 2] {
-        let body = format!("import socket\ntry:\n    socket.socket(fileno=channels()[0]).shutdown({how})\nexcept OSError:\n    pass\ntime.sleep(60)");
+        let body = format!(
+            "import socket\ntry:\n    socket.socket(fileno=channels()[0]).shutdown({how})\nexcept OSError:\n    pass\ntime.sleep(60)"
+        );
         let (outcome, answer, _) = run(server, &body, 3000, &json!([]));
         let told = [NO_RESULT, "timeout", "blocked"];
-        assert!(outcome.as_ref().is_err_and(|code| told.contains(&code.as_str())), "{}", shortened(&answer.to_string()));
+        assert!(
+            outcome.as_ref().is_err_and(|code| told.contains(&code.as_str())),
+            "{}",
+            shortened(&answer.to_string())
+        );
     }
 }
 
@@ -401,7 +427,9 @@ fn both_pipes_full(server: &Server) {
         shortened(&answer.to_string())
     );
     // With them full a result still gets through.
-    let body = format!("{fill}for one in (1, 2):\n    threading.Thread(target=fill, args=(one,), daemon=True).start()\ntime.sleep(0.05)\nreturn 'through'");
+    let body = format!(
+        "{fill}for one in (1, 2):\n    threading.Thread(target=fill, args=(one,), daemon=True).start()\ntime.sleep(0.05)\nreturn 'through'"
+    );
     let (outcome, answer, _) = run(server, &body, 20_000, &json!([]));
     assert!(
         outcome == Ok(json!("through")) || outcome == Err("output_limit".to_owned()),

@@ -13,7 +13,8 @@ mod server;
 
 use levels::Place;
 use libtest_mimic::{Arguments, Failed, Trial};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::mount::MsFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -61,7 +62,9 @@ fn family(server: &Server) -> Family {
             .processes()
             .into_iter()
             .filter(|process| process.state != 'Z')
-            .filter_map(|process| Some((stat(Pid::from_raw(process.pid), 22)?.parse().ok()?, Pid::from_raw(process.pid))))
+            .filter_map(|process| {
+                Some((stat(Pid::from_raw(process.pid), 22)?.parse().ok()?, Pid::from_raw(process.pid)))
+            })
             .collect();
         all.sort();
         all.into_iter().map(|(_, pid)| pid).collect::<Vec<Pid>>()
@@ -81,7 +84,7 @@ fn family(server: &Server) -> Family {
     Family { server: server.pid(), zygote, children: [first, second] }
 }
 
-/// A field of /proc/PID/stat by its number in proc_pid_stat(5), from the third on.
+/// A field of /proc/PID/stat by its number in `proc_pid_stat(5)`, from the third on.
 fn stat(pid: Pid, number: usize) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     text.rsplit_once(") ")?.1.split(' ').nth(number - 3).map(str::to_owned)
@@ -141,12 +144,14 @@ const CHECKS: &[(&str, &[&str], Check)] = &[
     ("working-directory", &["full", "shared", "seccomp"], working_directory),
     ("files-of-the-host", &["full", "shared", "seccomp", "landlock"], files_of_the_host),
     ("ids-of-each", &["full", "seccomp"], ids_of_each),
+    ("zygote-ids", &["full"], zygote_ids),
     ("groups", &["full", "seccomp"], groups),
     ("capabilities", &["full", "shared", "seccomp", "landlock"], capabilities),
     ("bounding-set", &["full", "shared", "seccomp"], bounding_set),
     ("no-new-privileges", &["full", "shared", "seccomp", "landlock"], no_new_privileges),
     ("filter", &["full", "shared", "seccomp", "landlock"], filter),
-    ("dumpable", &["full", "shared", "seccomp", "landlock"], dumpable),
+    ("dumpable", &["full", "shared", "seccomp", "landlock"], |_, family| untraceable(family.children[0])),
+    ("zygote-dumpable", &["full", "shared", "seccomp", "landlock"], |_, family| untraceable(family.zygote)),
     ("descriptors", &["full", "shared", "seccomp", "landlock"], descriptors),
     ("environment", &["full", "shared", "seccomp", "landlock"], environment),
     ("umask", &["full", "seccomp"], |_, family| assert_eq!(status(family.children[0], "Umask"), "0077")),
@@ -166,6 +171,7 @@ const CHECKS: &[(&str, &[&str], Check)] = &[
 /// Checks that need a server of their own.
 const ALONE: &[(&str, Alone)] = &[
     ("zygote-descriptors", zygote_descriptors),
+    ("private-mounts-where-others-are-shared", private_mounts_where_others_are_shared),
     ("zygote-parent-death-signal", zygote_parent_death_signal),
     ("parent-death-signal", parent_death_signal),
     ("alone", alone),
@@ -320,6 +326,15 @@ fn ids_of_each(_: &Server, family: Family) {
     }
 }
 
+/// Root of its own user namespace, the zygote is nobody outside of it, and so are its threads' file accesses.
+fn zygote_ids(_: &Server, family: Family) {
+    for name in ["Uid", "Gid"] {
+        let ids = status(family.zygote, name);
+        let nobody = ids.split_whitespace().all(|id| id.parse::<u32>().is_ok_and(|id| id > 0x7000_0000));
+        assert!(nobody, "the zygote's {name} outside: {ids}");
+    }
+}
+
 fn groups(_: &Server, family: Family) {
     assert_eq!(status(family.children[0], "Groups"), "");
 }
@@ -339,15 +354,16 @@ fn no_new_privileges(_: &Server, family: Family) {
 }
 
 fn filter(_: &Server, family: Family) {
-    assert_eq!((status(family.children[0], "Seccomp"), status(family.children[0], "Seccomp_filters")), ("2".into(), "1".into()));
+    assert_eq!(
+        (status(family.children[0], "Seccomp"), status(family.children[0], "Seccomp_filters")),
+        ("2".into(), "1".into())
+    );
 }
 
 /// What belongs to a process that can't be traced is root's in /proc, whoever runs it (proc(5)).
-fn dumpable(_: &Server, family: Family) {
-    for process in [family.zygote, family.children[0]] {
-        let owner = fs::metadata(format!("/proc/{process}/environ")).expect("it lives").uid();
-        assert_eq!(owner, 0, "the owner of /proc/{process}/environ; its ids are {}", status(process, "Uid"));
-    }
+fn untraceable(process: Pid) {
+    let owner = fs::metadata(format!("/proc/{process}/environ")).expect("it lives").uid();
+    assert_eq!(owner, 0, "the owner of /proc/{process}/environ; its ids are {}", status(process, "Uid"));
 }
 
 fn open_files(pid: Pid) -> BTreeMap<i32, String> {
@@ -379,7 +395,10 @@ fn environment(server: &Server, family: Family) {
         let allowed: BTreeSet<String> = allowed.map(str::to_owned).collect();
         assert!(names.is_subset(&allowed), "{:?}", names.difference(&allowed));
     }
-    let script = format!("import os\ndef main():\n    return [name for name in os.environ if name.startswith('SECRET')] + [{:?} in str(os.environ)]", SECRET.1);
+    let script = format!(
+        "import os\ndef main():\n    return [name for name in os.environ if name.startswith('SECRET')] + [{:?} in str(os.environ)]",
+        SECRET.1
+    );
     server.check(&script, &json!([false]));
 }
 
@@ -397,7 +416,8 @@ fn signals(_: &Server, family: Family) {
 }
 
 fn out_of_memory_score(_: &Server, family: Family) {
-    let score = |pid: Pid| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("it lives").trim().to_owned();
+    let score =
+        |pid: Pid| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("it lives").trim().to_owned();
     assert_eq!((score(family.zygote), score(family.children[0])), ("1000".to_owned(), "1000".to_owned()));
     assert_ne!(score(family.server), "1000");
 }
@@ -490,18 +510,44 @@ fn output_cap(server: &Server, _: Family) {
 
 fn output_flood(server: &Server, _: Family) {
     let script = "import os\ndef main():\n    for _ in range(200):\n        os.write(1, b'x' * (1 << 20))";
-    ends_with(server, &json!({ "script": script, "limits": { "wall_ms": 30_000, "cpu_ms": 30_000 } }), "output_limit", 40);
+    ends_with(
+        server,
+        &json!({ "script": script, "limits": { "wall_ms": 30_000, "cpu_ms": 30_000 } }),
+        "output_limit",
+        40,
+    );
 }
 
 /// Whoever starts the server may have left a descriptor open for all it starts.
 fn zygote_descriptors() {
-    let left_open = fs::File::open("/etc/hostname").or_else(|_| fs::File::open("/etc/passwd")).expect("a file of the host");
-    fcntl(&left_open, FcntlArg::F_SETFD(FdFlag::empty())).expect("a flag");
+    let left_open =
+        fs::File::open("/etc/hostname").or_else(|_| fs::File::open("/etc/passwd")).expect("a file of the host");
+    // Far above the numbers that a zygote's own take the place of, and open across exec.
+    let number = fcntl(&left_open, FcntlArg::F_DUPFD(200)).expect("a descriptor");
     let server = setup(Place::Full, &[]).start();
+    nix::unistd::close(number).expect("ours");
     let family = family(&server);
     assert!(open_files(family.server).values().any(|what| what.starts_with("/etc/")), "the server has it");
     let open = open_files(family.zygote);
     assert!(!open.values().any(|what| what.starts_with("/etc/")), "{open:?}");
+}
+
+/// On most machines every mount is shared with the namespaces made from it. This test sees to it that it is so, in a mount
+/// namespace that ends with it, and looks whether anything mounted outside could come in.
+fn private_mounts_where_others_are_shared() {
+    let look = || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).expect("this test needs root");
+        let shared = MsFlags::MS_REC | MsFlags::MS_SHARED;
+        nix::mount::mount(None::<&str>, "/", None::<&str>, shared, None::<&str>).expect("this test needs root");
+        let server = setup(Place::Full, &[]).start();
+        let family = family(&server);
+        assert!(mount_table(family.server)["/"].1.contains("shared:"), "the server's mounts are shared");
+        for (point, (_, propagation, _)) in mount_table(family.children[0]) {
+            assert_eq!(propagation, "", "{point}");
+        }
+    };
+    // A namespace belongs to a thread, and those whom it starts.
+    std::thread::scope(|scope| scope.spawn(look).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
 /// Even a zygote that can't notice dies with the server. So do its children.
@@ -519,9 +565,13 @@ fn zygote_parent_death_signal() {
 fn parent_death_signal() {
     let server = setup(Place::Full, &[("MAYFLY_ISOLATION", "full")]).start();
     let before = family(&server);
-    let body = json!({ "script": "import time\ndef main():\n    time.sleep(40)", "limits": { "wall_ms": 40_000 } }).to_string();
+    let body = json!({ "script": "import time\ndef main():\n    time.sleep(40)", "limits": { "wall_ms": 40_000 } })
+        .to_string();
     let mut connection = server.connect();
-    let head = format!("POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     connection.send((head + &body).as_bytes()).expect("sent");
     std::thread::sleep(Duration::from_millis(500));
     drop(server);
@@ -551,7 +601,9 @@ fn alone() {
     fs::write(home.join("starts_a_thread.py"), module).expect("ours");
     let settings = [("MAYFLY_PACKAGES", home.to_str().expect("text")), ("MAYFLY_PRELOAD", "starts_a_thread")];
     let server = setup(Place::Full, &settings).launch().unwrap_or_else(|end| panic!("{end}"));
-    let line = server.log().wait_for(|line| line.contains("zygote=\"loaded\"") || line.contains("zygote=loaded"), Duration::from_secs(20));
+    let line = server
+        .log()
+        .wait_for(|line| line.contains("zygote=\"loaded\"") || line.contains("zygote=loaded"), Duration::from_secs(20));
     let _ = fs::remove_dir_all(&home);
     let line = line.expect("the loaded zygote comes to something");
     assert!(line.contains("alone"), "{line}");
@@ -559,13 +611,13 @@ fn alone() {
 }
 
 fn reseed() {
-    let server = setup(Place::Full, &[("MAYFLY_PRELOAD", "numpy,tempfile")]).start();
+    let server = setup(Place::Full, &[("MAYFLY_PRELOAD", "numpy.random,tempfile")]).start();
     eventually("numpy is warm", || server.log().lines().iter().filter(|line| line.contains("warm")).count() >= 2);
-    let script = "import numpy, tempfile\ndef main():\n    return [float(numpy.random.random()), next(tempfile._get_candidate_names())]";
-    let answers: Vec<Value> = (0..4).map(|_| server.execute(&json!({ "script": script })).json()["result"].clone()).collect();
+    let script = "import numpy.random, tempfile\ndef main():\n    return [float(numpy.random.random()), next(tempfile._get_candidate_names())]";
+    let answers: Vec<Value> =
+        (0..4).map(|_| server.execute(&json!({ "script": script })).json()["result"].clone()).collect();
     for part in 0..2 {
         let different: BTreeSet<String> = answers.iter().map(|answer| answer[part].to_string()).collect();
         assert_eq!(different.len(), answers.len(), "{answers:?}");
     }
 }
-

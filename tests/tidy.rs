@@ -114,13 +114,12 @@ fn character_end(rest: &str) -> Option<usize> {
 /// Whole words only: `hyper` is not in `hyperlink`.
 fn names(code: &str, word: &str) -> bool {
     let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
-    code.match_indices(word).any(|(start, _)| {
-        !code[..start].ends_with(is_word) && !code[start + word.len()..].starts_with(is_word)
-    })
+    code.match_indices(word)
+        .any(|(start, _)| !code[..start].ends_with(is_word) && !code[start + word.len()..].starts_with(is_word))
 }
 
 #[track_caller]
-fn none(wrong: Vec<String>, rule: &str) {
+fn none(wrong: &[String], rule: &str) {
     assert!(wrong.is_empty(), "{rule}:\n{}", wrong.join("\n"));
 }
 
@@ -129,28 +128,30 @@ fn strangers(words: &[&str], rooms: &[&str]) -> Vec<String> {
     sources(&["src"])
         .iter()
         .filter(|source| !rooms.iter().any(|room| source.is_below(room)))
-        .flat_map(|source| words.iter().filter(|word| names(&source.code, word)).map(|word| format!("{} names {word}", source.path)))
+        .flat_map(|source| {
+            words.iter().filter(|word| names(&source.code, word)).map(|word| format!("{} names {word}", source.path))
+        })
         .collect()
 }
 
 #[test]
 fn only_http_knows_hyper_and_http() {
-    none(strangers(&["hyper", "hyper_util", "http_body_util"], &["http"]), "only `http` knows hyper");
+    none(&strangers(&["hyper", "hyper_util", "http_body_util"], &["http"]), "only `http` knows hyper");
 }
 
 #[test]
 fn only_wire_knows_bincode() {
-    none(strangers(&["bincode"], &["wire"]), "only `wire` knows bincode");
+    none(&strangers(&["bincode"], &["wire"]), "only `wire` knows bincode");
 }
 
 #[test]
 fn only_python_knows_pyo3() {
-    none(strangers(&["pyo3"], &["python"]), "only `python` knows PyO3");
+    none(&strangers(&["pyo3"], &["python"]), "only `python` knows PyO3");
 }
 
 #[test]
 fn unsafe_lives_in_sys_and_python() {
-    none(strangers(&["unsafe"], &["sys", "python"]), "`unsafe` lives in `sys` and `python`");
+    none(&strangers(&["unsafe"], &["sys", "python"]), "`unsafe` lives in `sys` and `python`");
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).expect("Cargo.toml");
     assert!(manifest.contains("unsafe_code = \"deny\""), "and is denied elsewhere");
 }
@@ -162,19 +163,20 @@ fn each_unsafe_block_says_why_it_is_sound() {
         // Code and text have the same lines.
         let lines: Vec<&str> = source.text.lines().collect();
         for (number, code) in source.code.lines().enumerate() {
-            let opens_block = names(code, "unsafe") && code.split("unsafe").skip(1).any(|rest| rest.trim_start().starts_with('{'));
+            let opens_block =
+                names(code, "unsafe") && code.split("unsafe").skip(1).any(|rest| rest.trim_start().starts_with('{'));
             let before = lines[number.saturating_sub(8)..=number].iter();
             if opens_block && !before.clone().any(|line| line.trim_start().starts_with("// SAFETY:")) {
                 wrong.push(format!("{}:{}", source.path, number + 1));
             }
         }
     }
-    none(wrong, "each `unsafe` block has a SAFETY comment above it");
+    none(&wrong, "each `unsafe` block has a SAFETY comment above it");
 }
 
 #[test]
 fn only_the_command_line_knows_clap() {
-    none(strangers(&["clap"], &["cli"]), "only `cli` knows clap");
+    none(&strangers(&["clap"], &["cli"]), "only `cli` knows clap");
 }
 
 #[test]
@@ -184,23 +186,31 @@ fn the_front_knows_no_processes() {
         .filter(|source| source.is_below("http"))
         .flat_map(|source| {
             let strange = ["supervisor", "zygote", "jail", "child", "python", "sys", "wire"];
-            strange.map(|room| (room, source.code.contains(&format!("crate::{room}")))).into_iter().filter(|(_, known)| *known).map(|(room, _)| format!("{} names crate::{room}", source.path)).collect::<Vec<_>>()
+            strange
+                .map(|room| (room, source.code.contains(&format!("crate::{room}"))))
+                .into_iter()
+                .filter(|(_, known)| *known)
+                .map(|(room, _)| format!("{} names crate::{room}", source.path))
+                .collect::<Vec<_>>()
         })
         .collect();
-    none(wrong, "`http` reaches the rest by its own trait alone");
+    none(&wrong, "`http` reaches the rest by its own trait alone");
 }
 
 #[test]
 fn every_file_says_its_job_first() {
     let wrong = sources(&["src", "tests", "build"]);
     let wrong = wrong.iter().filter(|source| !source.text.starts_with("//! ")).map(|source| source.path.clone());
-    none(wrong.collect(), "every file opens with `//!`");
+    none(&wrong.collect(), "every file opens with `//!`");
 }
 
 #[test]
 fn no_file_is_too_long() {
-    let long = |source: &Source| (source.text.lines().count() > LONGEST).then(|| format!("{}: {} lines", source.path, source.text.lines().count()));
-    none(sources(&["src"]).iter().filter_map(long).collect(), "a file of more than 400 lines has a second job");
+    let long = |source: &Source| {
+        (source.text.lines().count() > LONGEST)
+            .then(|| format!("{}: {} lines", source.path, source.text.lines().count()))
+    };
+    none(&sources(&["src"]).iter().filter_map(long).collect(), "a file of more than 400 lines has a second job");
 }
 
 #[test]
@@ -215,27 +225,37 @@ fn nothing_is_left_to_do() {
     }
     for source in sources(&["src", "tests", "build"]) {
         for (number, line) in source.text.lines().enumerate() {
-            let word = line.split(|letter: char| !letter.is_alphanumeric()).find(|word| ["TODO", "FIXME", "XXX", "HACK"].contains(word));
+            let word = line
+                .split(|letter: char| !letter.is_alphanumeric())
+                .find(|word| ["TODO", "FIXME", "XXX", "HACK"].contains(word));
             if let Some(word) = word.filter(|_| source.path != "tests/tidy.rs") {
                 wrong.push(format!("{}:{} has {word}", source.path, number + 1));
             }
         }
     }
-    none(wrong, "nothing is left to do");
+    none(&wrong, "nothing is left to do");
 }
 
 #[test]
 fn no_test_is_ignored() {
     let wrong = sources(&["src", "tests"]);
-    none(wrong.iter().filter(|source| source.code.contains("#[ignore")).map(|source| source.path.clone()).collect(), "no test is ignored");
+    none(
+        &wrong.iter().filter(|source| source.code.contains("#[ignore")).map(|source| source.path.clone()).collect(),
+        "no test is ignored",
+    );
 }
 
 #[test]
 fn defaults_live_in_config() {
-    let names_setting = |source: &Source| source.text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains("env::var(\"MAYFLY_"));
+    let names_setting = |source: &Source| {
+        source.text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains("env::var(\"MAYFLY_"))
+    };
     let wrong = sources(&["src"]);
-    let wrong = wrong.iter().filter(|source| names_setting(source) && source.path != "src/fault.rs").map(|source| source.path.clone());
-    none(wrong.collect(), "settings are read in `config` alone");
+    let wrong = wrong
+        .iter()
+        .filter(|source| names_setting(source) && source.path != "src/fault.rs")
+        .map(|source| source.path.clone());
+    none(&wrong.collect(), "settings are read in `config` alone");
 }
 
 #[test]
@@ -247,19 +267,21 @@ fn words_that_say_nothing_are_no_names() {
             wrong.push(source.path.clone());
         }
         for line in source.code.lines() {
-            let mut words = line.split_whitespace().skip_while(|word| !["struct", "enum", "trait"].contains(word)).skip(1);
+            let mut words =
+                line.split_whitespace().skip_while(|word| !["struct", "enum", "trait"].contains(word)).skip(1);
             let name = words.next().unwrap_or_default().trim_matches(|letter: char| !letter.is_alphanumeric());
             if ["Manager", "Helper", "Util", "Context", "Data", "Info"].iter().any(|end| name.ends_with(end)) {
                 wrong.push(format!("{}: {name}", source.path));
             }
         }
     }
-    none(wrong, "names say what a thing is");
+    none(&wrong, "names say what a thing is");
 }
 
 #[test]
 fn the_reader_of_code_reads_code() {
-    let text = "let a = \"unsafe // x\"; // unsafe\nlet b = 'u'; let c: &'a str = r#\"unsafe \"x\" \"#;\nunsafe { f('\\'') }";
+    let text =
+        "let a = \"unsafe // x\"; // unsafe\nlet b = 'u'; let c: &'a str = r#\"unsafe \"x\" \"#;\nunsafe { f('\\'') }";
     let code = code_of(text);
     assert_eq!(code.lines().count(), 3);
     assert_eq!(code.matches("unsafe").count(), 1, "{code}");

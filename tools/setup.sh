@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing on this machine, and says what it installs. With nothing missing it does nothing.
 #
-#   tools/setup.sh build   what the release build needs: a C linker, CPython with its header files, Rust 1.85 or newer
+#   tools/setup.sh build   what the release build needs: a C linker, CPython with its header files, Rust 1.88 or newer
 #   tools/setup.sh gate    that, and what .ci/run needs besides: rustfmt, clippy, cargo-deny
 #
 # Debian 12 and 13 have all of it. As root, or with sudo, the packages are installed; otherwise the command to run is
@@ -10,7 +10,7 @@
 set -eu
 
 purpose=${1:-build}
-rust_needed=85 # the minor version; rust-version in Cargo.toml says the same
+rust_needed=88 # the minor version; rust-version in Cargo.toml says the same
 PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 export PATH
 here=$(dirname "$0")

@@ -259,7 +259,8 @@ def gvisor():
     """Mayfly and the recipe's subprocess, both inside gVisor (tools/container/runsc.sh brings it)."""
     tool = needs.REPOSITORY / "tools" / "container" / "runsc.sh"
     found = subprocess.run([tool], capture_output=True, text=True)
-    if found.returncode != 0:
+    runsc = needs.CACHE / "runsc" / "root" / "usr" / "bin" / "runsc"
+    if not runsc.is_file():
         needs.stop(f"gVisor can't be had here: {found.stderr.strip()}")
     with loads.Body({"script": compared.script("hello")}) as body:
         environment = {
@@ -273,7 +274,7 @@ def gvisor():
             "MAYFLY_LISTEN": "127.0.0.1:18080",
         }
         given = [f"{name}={value}" for name, value in environment.items()]
-        command = [found.stdout.strip(), "--platform=systrap", "--network=none", "--ignore-cgroups", "do"]
+        command = [runsc, "--platform=systrap", "--network=none", "--ignore-cgroups", "do"]
         done = subprocess.run(
             [*command, "/usr/bin/env", "-i", *given, "/bin/sh", "-c", INSIDE], capture_output=True, text=True, timeout=300
         )

@@ -70,8 +70,10 @@ fn describe(attempts: &[Attempt]) -> Value {
     let place = Place::here();
     let state = |attempt: &Attempt| match &attempt.result {
         Ok(plan) => {
-            let layers: Map<String, Value> =
-                layers(plan, attempts).iter().map(|layer| (layer.name.to_owned(), describe_layer(layer, place))).collect();
+            let layers: Map<String, Value> = layers(plan, attempts)
+                .iter()
+                .map(|layer| (layer.name.to_owned(), describe_layer(layer, place)))
+                .collect();
             json!({ "granted": true, "layers": layers })
         }
         Err(why) => json!({ "granted": false, "why": why.to_string(), "remedy": remedy::for_level(why, place) }),
@@ -93,26 +95,26 @@ fn describe_layer(layer: &Layer, place: Place) -> Value {
 
 fn table(attempts: &[Attempt]) -> String {
     let place = Place::here();
-    let mut text = match best(attempts) {
+    let mut lines = vec![match best(attempts) {
         Some((level, _)) => format!("MAYFLY_ISOLATION=auto takes level {level} here.\n\n"),
         None => "No isolation level can be had here, and Mayfly runs nothing without one.\n\n".to_owned(),
-    };
+    }];
     for attempt in attempts {
         let level = attempt.level.as_str();
         match &attempt.result {
             Ok(plan) => {
-                text += &format!("{level:<8} granted\n");
-                text.extend(layers(plan, attempts).iter().map(|layer| line(layer, place)));
+                lines.push(format!("{level:<8} granted\n"));
+                lines.extend(layers(plan, attempts).iter().map(|layer| line(layer, place)));
             }
             Err(why) => {
-                text += &format!("{level:<8} refused: {why}\n");
+                lines.push(format!("{level:<8} refused: {why}\n"));
                 if let Some(remedy) = remedy::for_level(why, place) {
-                    text += &format!("    to get it: {remedy}\n");
+                    lines.push(format!("    to get it: {remedy}\n"));
                 }
             }
         }
     }
-    text
+    lines.concat()
 }
 
 fn line(layer: &Layer, place: Place) -> String {

@@ -16,7 +16,7 @@ const RULESET: RawFd = 4;
 /// Moves the channel to number 3, the outputs to 1 and 2 and the ruleset to 4, and closes the rest. Descriptor 0 is
 /// /dev/null, as the supervisor started the zygote.
 pub fn keep(
-    steps: &Steps<'_>,
+    steps: Steps<'_>,
     given: ChildDescriptors,
     ruleset: Option<Ruleset>,
 ) -> Result<(OwnedFd, Option<Ruleset>), JailError> {

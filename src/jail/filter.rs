@@ -13,6 +13,9 @@ mod generated {
 pub use generated::{Case, Condition, FULL, Fate, NO_FILES, Policy, READ_ONLY, Rule};
 
 /// Puts the policy in force for this process, for good.
+///
+/// # Errors
+/// As [`sys::install_filter`].
 pub fn install(policy: &Policy) -> Result<(), Errno> {
     sys::install_filter(policy.filter)
 }

@@ -4,7 +4,7 @@
 
 use super::{Ids, MAX_THREADS, MAX_THREADS_SHARED, Plan};
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 /// What differs from job to job.
@@ -33,8 +33,16 @@ impl ChildLimits {
     }
 }
 
+/// Sets a limit, soft and hard alike, or leaves a hard one that is lower already: raising it takes a privilege, and lower is
+/// stricter.
 fn set(resource: Resource, value: u64) -> Result<(), Errno> {
-    setrlimit(resource, value, value)
+    let (_, hard) = getrlimit(resource)?;
+    let value = value.min(hard);
+    match setrlimit(resource, value, value) {
+        // gVisor has no signal queues and no message queues to limit, and says so in this way.
+        Err(Errno::EPERM) if matches!(resource, Resource::RLIMIT_SIGPENDING | Resource::RLIMIT_MSGQUEUE) => Ok(()),
+        result => result,
+    }
 }
 
 /// Descriptors a child may have open: asyncio, sqlite and a few dozen files fit.

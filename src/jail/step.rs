@@ -40,8 +40,6 @@ steps! {
     UserNamespace => "user-namespace",
     /// The supervisor wrote the id map.
     IdMap => "id-map",
-    /// The zygote becomes id 0 of its user namespace, which is nobody outside.
-    ZygoteIds => "zygote-ids",
     /// Mount, network, ipc, uts and cgroup namespaces are entered.
     SharedNamespaces => "shared-namespaces",
     /// The host's name is hidden.
@@ -58,6 +56,8 @@ steps! {
     ReadOnlyRoot => "read-only-root",
     /// It becomes the root, and the old one is detached.
     PivotRoot => "pivot-root",
+    /// The zygote becomes id 0 of its user namespace, which is nobody outside.
+    ZygoteIds => "zygote-ids",
     /// At level `seccomp`: it becomes the root by chroot.
     ChangeRoot => "chroot",
     /// No capability can ever be gained.

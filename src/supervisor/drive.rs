@@ -152,7 +152,7 @@ async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
         }
         left = match child.cpu() {
             Some(used) if used >= limits.cpu => return Stop::Cpu,
-            Some(used) => limits.cpu - used,
+            Some(used) => limits.cpu.saturating_sub(used),
             None => limits.cpu,
         };
     }

@@ -53,7 +53,7 @@ impl Output {
                 self.pipe = Pipe::Closed;
             }
             let Pipe::Watched(pipe) = &self.pipe else { return std::future::pending().await };
-            let read = pipe.async_io(Interest::READABLE, |fd| read_some(fd)).await;
+            let read = pipe.async_io(Interest::READABLE, read_some).await;
             match read {
                 Ok(bytes) if !bytes.is_empty() => return self.keep(&bytes),
                 _ => self.pipe = Pipe::Closed,

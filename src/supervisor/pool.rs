@@ -226,9 +226,8 @@ impl Shared {
         while let Some(waiter) = state.waiting.iter().position(|waiter| waiter.special.is_none()) {
             let Some(waiter) = state.waiting.remove(waiter) else { break };
             match waiter.child.send(Ok(child)) {
-                Ok(()) => return,
                 Err(Ok(returned)) => child = returned,
-                Err(Err(_)) => return,
+                Ok(()) | Err(Err(_)) => return,
             }
         }
         let oldest = state.oldest;
@@ -385,16 +384,13 @@ async fn raise(shared: Arc<Shared>, mut child: Child, generation: u64, waiter: O
         (Ok(Hello::Ready { .. }), None) => shared.deliver(child, generation),
         (Ok(Hello::Ready { .. }), Some(waiter)) => drop(waiter.child.send(Ok(child))),
         (hello, waiter) => {
-            let refusal = match hello {
-                Err(StillBorn::Jail(step, errno)) => {
-                    let step = Step::from_index(step).map_or("unknown", Step::as_str);
-                    tracing::error!(zygote = shared.kind.name, step, errno, "a child's jail failed");
-                    Refusal::Jail { step, errno }
-                }
-                _ => {
-                    tracing::error!(zygote = shared.kind.name, "a child ended before it was ready");
-                    Refusal::NoZygote
-                }
+            let refusal = if let Err(StillBorn::Jail(step, errno)) = hello {
+                let step = Step::from_index(step).map_or("unknown", Step::as_str);
+                tracing::error!(zygote = shared.kind.name, step, errno, "a child's jail failed");
+                Refusal::Jail { step, errno }
+            } else {
+                tracing::error!(zygote = shared.kind.name, "a child ended before it was ready");
+                Refusal::NoZygote
             };
             drop(child);
             // Not at once again: a jail that fails for one will fail for the next.

@@ -66,7 +66,8 @@ pub fn for_level(why: &Unavailable, place: Place) -> Option<String> {
 
 fn user_namespaces_on_host() -> String {
     if reads(APPARMOR, "1") {
-        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for mayfly with `userns,`".to_owned()
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for mayfly with `userns,`"
+            .to_owned()
     } else if reads(DEBIAN, "0") {
         "sysctl -w kernel.unprivileged_userns_clone=1".to_owned()
     } else {
@@ -76,7 +77,9 @@ fn user_namespaces_on_host() -> String {
 
 fn mounts(place: Place) -> String {
     match place {
-        Place::Container if reads(APPARMOR, "1") => format!("{PROFILE}; with AppArmor also --security-opt apparmor=unconfined"),
+        Place::Container if reads(APPARMOR, "1") => {
+            format!("{PROFILE}; with AppArmor also --security-opt apparmor=unconfined")
+        }
         Place::Container => PROFILE.to_owned(),
         Place::Host if reads(APPARMOR, "1") => user_namespaces_on_host(),
         Place::Host => "run as root".to_owned(),
@@ -87,9 +90,13 @@ fn mounts(place: Place) -> String {
 #[must_use]
 pub fn for_layer(layer: &str, place: Place) -> Option<&'static str> {
     match (layer, place) {
-        ("own-ids", Place::Container) => Some("docker run --user 0 …: the server needs CAP_SETUID and CAP_SETGID, which are among Docker's defaults"),
+        ("own-ids", Place::Container) => {
+            Some("docker run --user 0 …: the server needs CAP_SETUID and CAP_SETGID, which are among Docker's defaults")
+        }
         ("own-ids", Place::Host) => Some("run as root: the server needs CAP_SETUID and CAP_SETGID"),
-        ("own-root", Place::Container) => Some("docker run --user 0 …: the server needs CAP_SYS_CHROOT, which is among Docker's defaults"),
+        ("own-root", Place::Container) => {
+            Some("docker run --user 0 …: the server needs CAP_SYS_CHROOT, which is among Docker's defaults")
+        }
         ("own-root", Place::Host) => Some("run as root, or at level full"),
         ("landlock", _) => Some("a kernel from 5.13 on with Landlock among its security modules (lsm=…,landlock)"),
         _ => None,

@@ -111,7 +111,8 @@ impl Zygote {
             Role::Warm { preload } => {
                 #[cfg(feature = "fault-injection")]
                 Steps::new(&plan).take(Step::Interpreter, || Ok(()))?;
-                let interpreter = python::start(&setup).map_err(|error| StartFailure::Interpreter(error.to_string()))?;
+                let interpreter =
+                    python::start(&setup).map_err(|error| StartFailure::Interpreter(error.to_string()))?;
                 warm.python = interpreter.version();
                 warm.missing = interpreter
                     .preload(&preload)
@@ -171,22 +172,19 @@ impl Zygote {
             Mind::Warm(interpreter) => interpreter.fork(clone)?,
             Mind::Cold { .. } | Mind::None => clone()?,
         };
-        match cloned {
-            Some(pid) => {
-                if self.plan.parentage == Parentage::Adopted {
-                    // It was waiting to become the supervisor's.
-                    nix::unistd::write(&ends[0], &[GO]).map_err(fail(Step::Clone))?;
-                }
-                Ok((pid.as_raw(), ends))
+        let adopted = self.plan.parentage == Parentage::Adopted;
+        let Some(pid) = cloned else {
+            drop(ends);
+            if adopted {
+                // Not before its parent is the supervisor.
+                let _ = nix::unistd::read(&descriptors.channel, &mut [0]);
             }
-            None => {
-                drop(ends);
-                if self.plan.parentage == Parentage::Adopted {
-                    let _ = nix::unistd::read(&descriptors.channel, &mut [0]);
-                }
-                self.become_child(spawn, descriptors)
-            }
+            self.become_child(spawn, descriptors)
+        };
+        if adopted {
+            nix::unistd::write(&ends[0], &[GO]).map_err(fail(Step::Clone))?;
         }
+        Ok((pid.as_raw(), ends))
     }
 
     fn clone_child(&self) -> Result<Option<Pid>, Errno> {

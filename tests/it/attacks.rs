@@ -63,7 +63,8 @@ pub fn home() -> PathBuf {
 /// The corpus's files but for the preludes, in order.
 pub fn files() -> Vec<PathBuf> {
     let entries = fs::read_dir(home()).expect("tests/attacks").map(|entry| entry.expect("an entry").path());
-    let is_corpus = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "toml") && !path.ends_with("preludes.toml");
+    let is_corpus =
+        |path: &PathBuf| path.extension().is_some_and(|kind| kind == "toml") && !path.ends_with("preludes.toml");
     let mut files: Vec<PathBuf> = entries.filter(is_corpus).collect();
     files.sort();
     files
@@ -101,7 +102,8 @@ pub fn trials() -> Vec<Trial> {
         let setup = place.setup(&[("MAYFLY_CANARY_SECRET", &marker("environment"))]);
         let group = Group::new(format!("attacks::{}", place.as_str()), setup);
         for (number, attack) in attacks.iter().enumerate() {
-            let applies = |levels: &Vec<String>| levels.iter().any(|level| level == place.level() || level == place.as_str());
+            let applies =
+                |levels: &Vec<String>| levels.iter().any(|level| level == place.level() || level == place.as_str());
             if attack.levels.as_ref().is_none_or(applies) {
                 let attacks = Arc::clone(&attacks);
                 trials.push(group.trial(&attack.name, move |server| attacks[number].run(server, place)));
@@ -114,9 +116,13 @@ pub fn trials() -> Vec<Trial> {
 
 /// Asks for something ordinary that carries markers, and gets the right answer.
 pub fn canary(server: &Server) {
-    let script = format!("# {}\nimport sys\ndef main(x, argument):\n    print(sys.stdin.read())\n    return [x, sum(range(x))]", marker("script"));
+    let script = format!(
+        "# {}\nimport sys\ndef main(x, argument):\n    print(sys.stdin.read())\n    return [x, sum(range(x))]",
+        marker("script")
+    );
     let input = format!("{} {}", marker("input"), marker("output"));
-    let answer = server.execute(&json!({ "script": script, "args": [7, marker("argument")], "stdin": input, "include": ["stdout"] }));
+    let answer = server
+        .execute(&json!({ "script": script, "args": [7, marker("argument")], "stdin": input, "include": ["stdout"] }));
     let expected = json!({ "result": [7, 21], "stdout": format!("{input}\n") });
     assert_eq!((answer.status, answer.json()), (200, expected), "the canary");
 }
@@ -175,7 +181,8 @@ impl Attack {
 
     fn post_with(&self, server: &Server, script: &str, fields: &[(&str, Value)]) -> Answer {
         let host = nix::unistd::gethostname().expect("the machine has a name");
-        let stand_ins = [("$PORT", server.address().port().to_string()), ("$HOSTNAME", host.to_string_lossy().into_owned())];
+        let stand_ins =
+            [("$PORT", server.address().port().to_string()), ("$HOSTNAME", host.to_string_lossy().into_owned())];
         let mut request = self.request.clone();
         for argument in request.get_mut("args").and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some((_, text)) = stand_ins.iter().find(|(name, _)| *argument == *name) {
@@ -203,7 +210,9 @@ impl Attack {
         let expected = at.unwrap_or(&self.expect);
         let body = answer.json();
         let fits = |one: &String| match (one.strip_prefix("result:"), answer.status) {
-            (Some(text), 200) => body["result"] == text || serde_json::from_str(text).is_ok_and(|value: Value| body["result"] == value),
+            (Some(text), 200) => {
+                body["result"] == text || serde_json::from_str(text).is_ok_and(|value: Value| body["result"] == value)
+            }
             (None, 200) => one == "result",
             (_, _) => body["code"] == one.as_str(),
         };

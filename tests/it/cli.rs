@@ -62,13 +62,17 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
 fn run_prints_the_result() {
     let script = File::new("def main():\n    print('not this')\n    return {'msg': 'h\u{e9}llo', 'n': [1, 2.5, None]}");
     let (status, stdout, stderr) = said(&setup().run(&["run", script.path()]));
-    assert_eq!((status, stdout.as_str(), stderr.as_str()), (Some(0), "{\"msg\":\"h\u{e9}llo\",\"n\":[1,2.5,null]}\n", ""));
+    assert_eq!(
+        (status, stdout.as_str(), stderr.as_str()),
+        (Some(0), "{\"msg\":\"h\u{e9}llo\",\"n\":[1,2.5,null]}\n", "")
+    );
 }
 
 fn run_gives_arguments_and_input() {
     let script = File::new("def main(*args, **kwargs):\n    return [args, kwargs, input()]");
     let input = File::new("line\n");
-    let arguments = ["run", script.path(), "--args", "[1, \"b\"]", "--kwargs", "{\"k\": null}", "--stdin", input.path()];
+    let arguments =
+        ["run", script.path(), "--args", "[1, \"b\"]", "--kwargs", "{\"k\": null}", "--stdin", input.path()];
     let (status, stdout, stderr) = said(&setup().run(&arguments));
     assert_eq!((status, stdout.as_str(), stderr.as_str()), (Some(0), "[[1,\"b\"],{\"k\":null},\"line\"]\n", ""));
 }

@@ -123,8 +123,14 @@ fn wrong_fields_are_told(server: &Server, _: Place) {
         (json!({ "kwargs": [] }), "'kwargs' must be an object"),
         (json!({ "stdin": 5 }), "'stdin' must be a string"),
         (json!({ "limits": [] }), "'limits' must be an object"),
-        (json!({ "include": "stdout" }), "'include' must be a list of strings; known ones are stdout, stderr, usage, isolation"),
-        (json!({ "include": ["stdin"] }), "Unknown word 'stdin' in 'include'; known ones are stdout, stderr, usage, isolation"),
+        (
+            json!({ "include": "stdout" }),
+            "'include' must be a list of strings; known ones are stdout, stderr, usage, isolation",
+        ),
+        (
+            json!({ "include": ["stdin"] }),
+            "Unknown word 'stdin' in 'include'; known ones are stdout, stderr, usage, isolation",
+        ),
     ];
     for (mut request, sentence) in cases {
         request["script"] = HELLO.into();
@@ -165,7 +171,8 @@ fn limits_beyond_the_maximum_are_refused(server: &Server, _: Place) {
 
 fn what_include_asks_for_is_there(server: &Server, place: Place) {
     let script = "import sys\ndef main():\n    print('out')\n    print('err', file=sys.stderr)\n    return 1";
-    let answer = server.execute(&json!({ "script": script, "include": ["stdout", "stderr", "usage", "isolation"] })).json();
+    let answer =
+        server.execute(&json!({ "script": script, "include": ["stdout", "stderr", "usage", "isolation"] })).json();
     let told = (&answer["result"], &answer["stdout"], &answer["stderr"], &answer["isolation"]);
     assert_eq!(told, (&json!(1), &json!("out\n"), &json!("err\n"), &json!(place.level())));
     let usage = answer["usage"].as_object().expect("usage");
@@ -175,7 +182,9 @@ fn what_include_asks_for_is_there(server: &Server, place: Place) {
         assert!(number > 0.0 && number < 60_000.0, "{name} is {number}");
     }
     assert_eq!(answer.as_object().map(serde_json::Map::len), Some(5), "{answer}");
-    let failed = server.execute(&json!({ "script": "def main():\n    print('so far')\n    1 / 0", "include": ["stdout"] })).json();
+    let failed = server
+        .execute(&json!({ "script": "def main():\n    print('so far')\n    1 / 0", "include": ["stdout"] }))
+        .json();
     assert_eq!((&failed["stdout"], &failed["code"]), (&json!("so far\n"), &json!("exception")));
 }
 
@@ -199,7 +208,8 @@ fn arguments_arrive_as_they_are(server: &Server, _: Place) {
 }
 
 fn stdin_is_what_was_sent(server: &Server, _: Place) {
-    let script = "import sys\ndef main():\n    return [input(), sys.stdin.readline(), sys.stdin.read(), sys.stdin.read()]";
+    let script =
+        "import sys\ndef main():\n    return [input(), sys.stdin.readline(), sys.stdin.read(), sys.stdin.read()]";
     let answer = server.execute(&json!({ "script": script, "stdin": "one\ntwo\nthr\u{e9}e\n4" })).json();
     assert_eq!(answer, json!({ "result": ["one", "two\n", "thr\u{e9}e\n4", ""] }));
     let failed = server.check_fails("def main():\n    return input()", "exception");
@@ -255,13 +265,26 @@ fn other_methods_are_405_with_allow(server: &Server, _: Place) {
 fn other_content_types_are_415(server: &Server, _: Place) {
     let body = json!({ "script": HELLO }).to_string();
     for fit in ["application/json", "Application/JSON; charset=utf-8", "application/json; charset=\"UTF-8\""] {
-        assert_eq!(server.connect().request("POST", "/execute", &[("Content-Type", fit)], body.as_bytes()).status, 200, "{fit}");
+        assert_eq!(
+            server.connect().request("POST", "/execute", &[("Content-Type", fit)], body.as_bytes()).status,
+            200,
+            "{fit}"
+        );
     }
-    for unfit in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", "application/jsonp", "text/json"] {
+    for unfit in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin-1",
+        "application/jsonp",
+        "text/json",
+    ] {
         let answer = server.connect().request("POST", "/execute", &[("Content-Type", unfit)], body.as_bytes());
         answer.is_error(415, "Content-Type must be application/json");
     }
-    server.connect().request("POST", "/execute", &[], body.as_bytes()).is_error(415, "Content-Type must be application/json");
+    server
+        .connect()
+        .request("POST", "/execute", &[], body.as_bytes())
+        .is_error(415, "Content-Type must be application/json");
 }
 
 fn encoded_bodies_are_415(server: &Server, _: Place) {
@@ -310,7 +333,8 @@ fn an_execution_tells_its_times_and_level(server: &Server, place: Place) {
         let answer = server.execute(&json!({ "script": script }));
         assert_eq!(answer.header("mayfly-isolation"), Some(place.level()));
         let timing = answer.header("server-timing").expect("times").to_owned();
-        let names: Vec<&str> = timing.split(", ").filter_map(|part| part.split_once(";dur=").map(|(name, _)| name)).collect();
+        let names: Vec<&str> =
+            timing.split(", ").filter_map(|part| part.split_once(";dur=").map(|(name, _)| name)).collect();
         assert_eq!(names, ["queue", "start", "run", "encode"], "{timing}");
         let times: Vec<f64> = timing.split(", ").filter_map(|part| part.split_once(";dur=")?.1.parse().ok()).collect();
         assert!(times.len() == 4 && times.iter().all(|time| (0.0..60_000.0).contains(time)), "{timing}");
@@ -340,10 +364,13 @@ fn pipelined_requests_are_answered_in_order(server: &Server, _: Place) {
     let mut connection = server.connect();
     let mut bytes = Vec::new();
     for number in 0..6 {
-        let script = format!("import time\ndef main():\n    time.sleep({})\n    return {number}", 0.02 * f64::from(6 - number));
+        let script =
+            format!("import time\ndef main():\n    time.sleep({})\n    return {number}", 0.02 * f64::from(6 - number));
         let body = json!({ "script": script }).to_string();
         let length = body.len();
-        let head = format!("POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        );
         bytes.extend_from_slice(head.as_bytes());
         bytes.extend_from_slice(body.as_bytes());
     }
@@ -408,6 +435,14 @@ fn text_of_a_script_never_becomes_a_header(server: &Server, _: Place) {
     let answer = server.execute(&json!({ "script": script, "include": ["stdout"] }));
     assert_eq!((answer.status, answer.header("set-cookie")), (422, None));
     let names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
-    let known = ["cache-control", "content-length", "content-type", "date", "mayfly-isolation", "server-timing", "x-request-id"];
+    let known = [
+        "cache-control",
+        "content-length",
+        "content-type",
+        "date",
+        "mayfly-isolation",
+        "server-timing",
+        "x-request-id",
+    ];
     assert!(names.iter().all(|name| known.contains(name)), "{names:?}");
 }

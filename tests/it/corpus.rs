@@ -23,8 +23,11 @@ fn cases() -> Vec<Case> {
     let list = |path: &Path| -> Vec<PathBuf> {
         fs::read_dir(path).expect("tests/scripts").map(|entry| entry.expect("an entry").path()).collect()
     };
-    let mut stems: Vec<PathBuf> = list(&home).iter().filter(|path| path.is_dir()).flat_map(|topic| list(topic)).collect();
-    stems.iter_mut().for_each(|path| *path = path.with_extension(""));
+    let mut stems: Vec<PathBuf> =
+        list(&home).iter().filter(|path| path.is_dir()).flat_map(|topic| list(topic)).collect();
+    for stem in &mut stems {
+        stem.set_extension("");
+    }
     stems.sort();
     stems.dedup();
     let read = |path: PathBuf| fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -2,11 +2,11 @@
 //!
 //! What the steps mean is told in `tests/attacks/README.md`. After each exchange a canary script is answered.
 
+use crate::Trial;
 use crate::attacks::{canary, files, read};
 use crate::group::Group;
 use crate::levels::expected;
 use crate::server::{Answer, Connection, Server};
-use crate::Trial;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 use serde::Deserialize;
@@ -25,6 +25,7 @@ struct Corpus {
 /// The times of the server that the exchanges are played against, in milliseconds.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "as they are written down, units included")]
 struct Times {
     /// The first byte of a connection, for which Mayfly has the same setting as for a header.
     first_byte_ms: u64,
@@ -136,9 +137,8 @@ impl Exchange {
             assert!(most >= needed, "{needed} descriptors are needed, and the limit is {most}");
         }
         let open = || Connection::open(server.address()).ok();
-        let mut clients: Vec<Client> = (0..self.connections)
-            .map(|_| Client { exchange: self, server, connection: open(), stream: 1 })
-            .collect();
+        let mut clients: Vec<Client> =
+            (0..self.connections).map(|_| Client { exchange: self, server, connection: open(), stream: 1 }).collect();
         for round in 0..self.rounds {
             for client in clients.iter_mut().filter(|client| round > 0 && client.connection.is_none()) {
                 client.connection = open();
@@ -146,7 +146,8 @@ impl Exchange {
             for (number, step) in self.steps.iter().enumerate() {
                 let began = Instant::now();
                 // What is asked of the server as a whole is asked once.
-                let takers = if step.pause_ms.is_some() || step.answers_meanwhile.is_some() { 1 } else { clients.len() };
+                let takers =
+                    if step.pause_ms.is_some() || step.answers_meanwhile.is_some() { 1 } else { clients.len() };
                 for client in &mut clients[..takers] {
                     client.take(step, number + 1, began);
                 }
@@ -263,7 +264,9 @@ impl Client<'_> {
 /// `POST /execute` with this body.
 fn request(body: &str) -> String {
     let length = body.len();
-    format!("POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+    format!(
+        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
 }
 
 fn bytes(digits: &str) -> Vec<u8> {
@@ -285,7 +288,9 @@ fn ends_within(connection: &mut Connection, patience: Duration) -> bool {
         match stream.read(&mut [0; 4096]) {
             Ok(0) => return true,
             Ok(_) => {}
-            Err(error) => return !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+            Err(error) => {
+                return !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+            }
         }
     }
 }

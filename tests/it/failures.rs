@@ -74,10 +74,12 @@ fn a_syntax_error_has_line_column_and_caret(server: &Server, _: Place) {
 }
 
 fn causes_are_chained(server: &Server, _: Place) {
-    let script = "def main():\n    try:\n        {}['k']\n    except KeyError as e:\n        raise ValueError('bad') from e\n";
+    let script =
+        "def main():\n    try:\n        {}['k']\n    except KeyError as e:\n        raise ValueError('bad') from e\n";
     let failed = server.check_fails(script, "exception");
     let traceback = failed["exception"]["traceback"].as_str().expect("text");
-    let pieces = ["KeyError: 'k'", "The above exception was the direct cause of the following exception:", "ValueError: bad"];
+    let pieces =
+        ["KeyError: 'k'", "The above exception was the direct cause of the following exception:", "ValueError: bad"];
     let places: Vec<_> = pieces.iter().map(|piece| traceback.find(piece)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{traceback}");
     assert_eq!(failed["exception"]["line"], 5);
@@ -137,7 +139,10 @@ fn timed(server: &Server, request: &Value) -> (Value, Duration) {
 
 #[track_caller]
 fn lasted(took: Duration, from: u64, to: u64) {
-    assert!(took >= Duration::from_millis(from) && took < Duration::from_millis(to), "took {took:?}, not {from} to {to} ms");
+    assert!(
+        took >= Duration::from_millis(from) && took < Duration::from_millis(to),
+        "took {took:?}, not {from} to {to} ms"
+    );
 }
 
 fn the_wall_clock_stops_a_sleeper(server: &Server, _: Place) {
@@ -148,7 +153,10 @@ fn the_wall_clock_stops_a_sleeper(server: &Server, _: Place) {
 }
 
 fn a_request_sets_its_own_wall_clock(server: &Server, _: Place) {
-    for body in ["import time\ntime.sleep(60)\ndef main():\n    pass", "import time\ndef main():\n    while True:\n        time.sleep(0.01)"] {
+    for body in [
+        "import time\ntime.sleep(60)\ndef main():\n    pass",
+        "import time\ndef main():\n    while True:\n        time.sleep(0.01)",
+    ] {
         let (failed, took) = timed(server, &json!({ "script": body, "limits": { "wall_ms": 300 } }));
         assert_eq!(failed["code"], "timeout");
         assert_eq!(failed["error"], "the script ran longer than 300 ms and was stopped");
@@ -159,7 +167,8 @@ fn a_request_sets_its_own_wall_clock(server: &Server, _: Place) {
 }
 
 fn processor_time_is_counted(server: &Server, _: Place) {
-    let (failed, took) = timed(server, &json!({ "script": "while True:\n    pass", "limits": { "cpu_ms": 300, "wall_ms": 20_000 } }));
+    let (failed, took) =
+        timed(server, &json!({ "script": "while True:\n    pass", "limits": { "cpu_ms": 300, "wall_ms": 20_000 } }));
     assert_eq!(failed["code"], "cpu_limit", "{failed}");
     assert_eq!(failed["error"], "the script used more than 300 ms of processor time and was stopped");
     lasted(took, 300, 10_000);
@@ -176,7 +185,10 @@ fn threads_share_one_processor_time(server: &Server, _: Place) {
 }
 
 fn memory_is_limited(server: &Server, _: Place) {
-    for script in ["def main():\n    return len(bytearray(1 << 34))", "def main():\n    held = []\n    while True:\n        held.append(bytearray(1 << 20))"] {
+    for script in [
+        "def main():\n    return len(bytearray(1 << 34))",
+        "def main():\n    held = []\n    while True:\n        held.append(bytearray(1 << 20))",
+    ] {
         let failed = server.check_fails(script, "memory_limit");
         assert!(failed["error"].is_string(), "{failed}");
     }
@@ -200,18 +212,29 @@ fn output_is_cut_and_said_to_be(server: &Server, _: Place) {
     let script = "import sys\ndef main():\n    for _ in range(3000):\n        print('x' * 99)\n    sys.stderr.write('y' * 70000)\n    return 'done'";
     let answer = server.execute(&json!({ "script": script, "include": ["stdout", "stderr"] })).json();
     assert_eq!(answer["result"], "done");
-    assert_eq!(answer["truncated"], json!({ "stdout": { "kept": 65536, "total": 300_000 }, "stderr": { "kept": 65536, "total": 70_000 } }));
+    assert_eq!(
+        answer["truncated"],
+        json!({ "stdout": { "kept": 65536, "total": 300_000 }, "stderr": { "kept": 65536, "total": 70_000 } })
+    );
     let lengths = ["stdout", "stderr"].map(|name| answer[name].as_str().map(str::len));
     assert_eq!(lengths, [Some(65536), Some(65536)]);
-    let own = server.execute(&json!({ "script": script, "include": ["stdout"], "limits": { "output_bytes": 10 } })).json();
-    assert_eq!((&own["stdout"], &own["truncated"]), (&json!("xxxxxxxxxx"), &json!({ "stdout": { "kept": 10, "total": 300_000 } })));
-    let none = server.execute(&json!({ "script": script, "include": ["stdout"], "limits": { "output_bytes": 0 } })).json();
+    let own =
+        server.execute(&json!({ "script": script, "include": ["stdout"], "limits": { "output_bytes": 10 } })).json();
+    assert_eq!(
+        (&own["stdout"], &own["truncated"]),
+        (&json!("xxxxxxxxxx"), &json!({ "stdout": { "kept": 10, "total": 300_000 } }))
+    );
+    let none =
+        server.execute(&json!({ "script": script, "include": ["stdout"], "limits": { "output_bytes": 0 } })).json();
     assert_eq!((&none["stdout"], &none["truncated"]["stdout"]["kept"]), (&json!(""), &json!(0)));
 }
 
 fn a_character_is_not_cut_in_two(server: &Server, _: Place) {
-    let script = "import sys\ndef main():\n    sys.stdout.write('\u{e9}' * 20)\n    sys.stderr.buffer.write(b'a\\xffb')";
-    let answer = server.execute(&json!({ "script": script, "include": ["stdout", "stderr"], "limits": { "output_bytes": 5 } })).json();
+    let script =
+        "import sys\ndef main():\n    sys.stdout.write('\u{e9}' * 20)\n    sys.stderr.buffer.write(b'a\\xffb')";
+    let answer = server
+        .execute(&json!({ "script": script, "include": ["stdout", "stderr"], "limits": { "output_bytes": 5 } }))
+        .json();
     assert_eq!((&answer["stdout"], &answer["stderr"]), (&json!("\u{e9}\u{e9}"), &json!("a\u{fffd}b")), "{answer}");
 }
 
@@ -222,14 +245,18 @@ fn no_output_is_kept_when_none_is_asked_for(server: &Server, _: Place) {
 
 fn a_flood_is_stopped(server: &Server, _: Place) {
     let script = "import os\ndef main():\n    piece = b'x' * (1 << 20)\n    while True:\n        os.write(1, piece)";
-    let answer = server.execute(&json!({ "script": script, "include": ["stdout"], "limits": { "wall_ms": 30_000, "cpu_ms": 30_000 } }));
+    let answer = server.execute(
+        &json!({ "script": script, "include": ["stdout"], "limits": { "wall_ms": 30_000, "cpu_ms": 30_000 } }),
+    );
     assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("output_limit")), "{}", &answer.text()[..200]);
     assert_eq!(answer.json()["error"], "the script wrote more than 64MB of output and was stopped");
     assert_eq!(answer.json()["stdout"].as_str().map(str::len), Some(65536));
 }
 
 fn a_large_result_is_refused(server: &Server, _: Place) {
-    for expression in ["'x' * (1 << 20)", "list(range(300000))", "[[0] * 1000] * 1000", "{str(n): n for n in range(100000)}"] {
+    for expression in
+        ["'x' * (1 << 20)", "list(range(300000))", "[[0] * 1000] * 1000", "{str(n): n for n in range(100000)}"]
+    {
         let failed = server.check_fails(&format!("def main():\n    return {expression}"), "result_too_large");
         assert!(failed["error"].as_str().is_some_and(|error| error.contains("return less")), "{failed}");
     }
@@ -246,9 +273,13 @@ fn what_json_cannot_hold_is_named_by_its_path(server: &Server, _: Place) {
     let script = "def main():\n    return {'rows': [1, 2, 3, {'ts': object()}]}";
     let failed = server.check_fails(script, "result_not_serializable");
     assert!(failed["error"].as_str().is_some_and(|error| error.starts_with("result.rows[3].ts is ")), "{failed}");
-    server.check_fails("def main():\n    deep = []\n    for _ in range(129):\n        deep = [deep]\n    return deep", "result_not_serializable");
+    server.check_fails(
+        "def main():\n    deep = []\n    for _ in range(129):\n        deep = [deep]\n    return deep",
+        "result_not_serializable",
+    );
     server.check_fails("def main():\n    return 10 ** 4300", "result_not_serializable");
-    let answer = server.execute(&json!({ "script": "def main():\n    return [10 ** 4299, float('nan'), float('inf')]" }));
+    let answer =
+        server.execute(&json!({ "script": "def main():\n    return [10 ** 4299, float('nan'), float('inf')]" }));
     assert_eq!(answer.text(), format!("{{\"result\":[1{},null,null]}}", "0".repeat(4299)));
 }
 
@@ -261,7 +292,9 @@ fn a_forbidden_call_is_blocked(server: &Server, _: Place) {
 }
 
 fn a_crash_is_told(server: &Server, _: Place) {
-    for script in ["import ctypes\ndef main():\n    return ctypes.string_at(0)", "import os\ndef main():\n    os.abort()"] {
+    for script in
+        ["import ctypes\ndef main():\n    return ctypes.string_at(0)", "import os\ndef main():\n    os.abort()"]
+    {
         let failed = server.check_fails(script, "crashed");
         assert!(failed["error"].as_str().is_some_and(|error| error.contains("crashed")), "{failed}");
     }
@@ -274,11 +307,21 @@ fn signals_to_itself_do_not_end_it(server: &Server, _: Place) {
 
 fn a_script_never_causes_a_5xx(server: &Server, _: Place) {
     let scripts = [
-        "def main(", "raise BaseException", "import os; os._exit(9)", "import sys; sys.stdout.close(); sys.stderr.close()",
-        "import os; os.close(3)", "def main(): return object()", "import builtins; builtins.compile = None", "import sys; sys.modules.clear()",
-        "import gc; [o.clear() for o in gc.get_objects() if type(o) is dict and o is not globals()]", "def main(): raise SystemExit",
-        "class E(BaseException):\n    def __str__(self): raise self\ndef main(): raise E", "import ctypes; ctypes.string_at(1)",
-        "import sys; sys.setrecursionlimit(10**9)\ndef main(): main()", "x = ", "def main(): return '\\ud800'",
+        "def main(",
+        "raise BaseException",
+        "import os; os._exit(9)",
+        "import sys; sys.stdout.close(); sys.stderr.close()",
+        "import os; os.close(3)",
+        "def main(): return object()",
+        "import builtins; builtins.compile = None",
+        "import sys; sys.modules.clear()",
+        "import gc; [o.clear() for o in gc.get_objects() if type(o) is dict and o is not globals()]",
+        "def main(): raise SystemExit",
+        "class E(BaseException):\n    def __str__(self): raise self\ndef main(): raise E",
+        "import ctypes; ctypes.string_at(1)",
+        "import sys; sys.setrecursionlimit(10**9)\ndef main(): main()",
+        "x = ",
+        "def main(): return '\\ud800'",
     ];
     for _ in 0..2 {
         for script in scripts {

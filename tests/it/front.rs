@@ -147,7 +147,7 @@ fn a_large_chunked_body_is_413() {
     let server = quick(&[]);
     let mut connection = server.connect();
     connection.send(b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n").expect("sent");
-    let chunk = [b"10000\r\n".as_slice(), &[b' '; 65536], b"\r\n"].concat();
+    let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 65536], b"\r\n"].concat();
     // The server answers and closes while the client still sends.
     for _ in 0..40 {
         if connection.send(&chunk).is_err() {
@@ -250,7 +250,11 @@ fn http2_serves_the_same_contract() {
     };
     let mut headers = Vec::new();
     for (name, value) in [
-        (":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", "/execute"), ("content-type", "application/json"),
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "x"),
+        (":path", "/execute"),
+        ("content-type", "application/json"),
     ] {
         headers.extend([0, u8::try_from(name.len()).expect("short")]);
         headers.extend_from_slice(name.as_bytes());
@@ -284,7 +288,8 @@ fn http2_serves_the_same_contract() {
 }
 
 fn sizes_are_settings() {
-    let server = quick(&[("MAYFLY_SCRIPT_BYTES", "1000"), ("MAYFLY_BODY_BYTES", "3000"), ("MAYFLY_RESULT_BYTES", "100")]);
+    let server =
+        quick(&[("MAYFLY_SCRIPT_BYTES", "1000"), ("MAYFLY_BODY_BYTES", "3000"), ("MAYFLY_RESULT_BYTES", "100")]);
     let answer = server.execute(&json!({ "script": "#".repeat(1001) }));
     answer.is_error(400, "Script too large. Max size allowed is 1000 bytes.");
     let answer = server.execute(&json!({ "script": "#".repeat(3000) }));

@@ -88,7 +88,11 @@ impl Started {
         eventually("no zombie is left", || zombies() == 0);
         let descriptors = settled_descriptors(server);
         // A refill may be under way: three descriptors for each child on its way, for both zygotes.
-        assert!(descriptors <= self.descriptors + 12, "{} descriptors at first, {descriptors} at the end", self.descriptors);
+        assert!(
+            descriptors <= self.descriptors + 12,
+            "{} descriptors at first, {descriptors} at the end",
+            self.descriptors
+        );
         let resident = server.resident();
         assert!(resident <= self.resident + GROWTH, "{} KiB resident at first, {resident} at the end", self.resident);
         let known: Vec<i32> = server.processes().iter().map(|process| process.pid).collect();

@@ -49,7 +49,8 @@ fn walk(place: Place) {
 
 /// What there is to import: as the interpreter in the jail tells, and what the packages brought.
 fn names(server: &Server, manifest: &Value) -> Vec<String> {
-    let answer = server.execute(&json!({ "script": "import sys\ndef main():\n    return sorted(sys.stdlib_module_names)" }));
+    let answer =
+        server.execute(&json!({ "script": "import sys\ndef main():\n    return sorted(sys.stdlib_module_names)" }));
     let names = answer.json()["result"].as_array().cloned().unwrap_or_default();
     let mut names: Vec<String> = names.iter().filter_map(Value::as_str).map(str::to_owned).collect();
     names.extend(manifest["modules"].as_object().expect("an object").keys().cloned());

@@ -71,7 +71,9 @@ pub fn expected() -> Vec<Place> {
             .split(',')
             .map(|name| {
                 let known = Place::ALL.into_iter().find(|place| place.as_str() == name.trim());
-                known.unwrap_or_else(|| panic!("MAYFLY_EXPECT_LEVELS names {name:?}: full, seccomp, landlock, nsjail are known"))
+                known.unwrap_or_else(|| {
+                    panic!("MAYFLY_EXPECT_LEVELS names {name:?}: full, seccomp, landlock, nsjail are known")
+                })
             })
             .collect(),
         None => Place::ALL.into_iter().filter(|place| *place != Place::Nsjail || has_nsjail()).collect(),

@@ -36,7 +36,8 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let words = panic.payload();
-        let words = words.downcast_ref::<String>().map(String::as_str).or_else(|| words.downcast_ref::<&str>().copied());
+        let words =
+            words.downcast_ref::<String>().map(String::as_str).or_else(|| words.downcast_ref::<&str>().copied());
         LAST_WORDS.set(format!("{place}: {}", words.unwrap_or("panicked")));
     }));
     let Ok(trials) = catch_unwind(all) else {
@@ -104,7 +105,9 @@ fn together(threads: usize, work: impl Fn(usize) + Sync) {
     let work = &work;
     let failed: Vec<String> = std::thread::scope(|scope| {
         let started: Vec<_> = (0..threads)
-            .map(|number| scope.spawn(move || catch_unwind(AssertUnwindSafe(|| work(number))).map_err(|_| LAST_WORDS.take())))
+            .map(|number| {
+                scope.spawn(move || catch_unwind(AssertUnwindSafe(|| work(number))).map_err(|_| LAST_WORDS.take()))
+            })
             .collect();
         started.into_iter().filter_map(|thread| thread.join().unwrap_or(Ok(())).err()).collect()
     });

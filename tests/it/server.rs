@@ -127,7 +127,8 @@ impl std::fmt::Display for Refused {
 /// The address in a line that says `http://127.0.0.1:8080`.
 fn address_in(line: &str) -> Option<SocketAddr> {
     let address = line.split("http://").nth(1)?;
-    let end = address.find(|letter: char| !(letter.is_ascii_hexdigit() || ".:[]".contains(letter))).unwrap_or(address.len());
+    let end =
+        address.find(|letter: char| !(letter.is_ascii_hexdigit() || ".:[]".contains(letter))).unwrap_or(address.len());
     address[..end].parse().ok()
 }
 
@@ -341,7 +342,8 @@ impl Process {
 
     fn read(pid: i32) -> Option<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let field = |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start_matches(':').trim()));
+        let field =
+            |name: &str| status.lines().find_map(|line| Some(line.strip_prefix(name)?.trim_start_matches(':').trim()));
         Some(Self {
             pid,
             parent: field("PPid")?.parse().ok()?,

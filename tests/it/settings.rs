@@ -30,8 +30,10 @@ fn the_readme_lists_every_setting() {
         .filter(|line| line.starts_with("| `MAYFLY_") || line.starts_with("| `PORT`"))
         .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect())
         .collect();
-    let expected: Vec<Vec<String>> =
-        SETTINGS.iter().map(|setting| [setting.name, setting.default, setting.about].map(str::to_owned).to_vec()).collect();
+    let expected: Vec<Vec<String>> = SETTINGS
+        .iter()
+        .map(|setting| [setting.name, setting.default, setting.about].map(str::to_owned).to_vec())
+        .collect();
     for (row, wanted) in rows.iter().zip(&expected) {
         assert_eq!(row, wanted);
     }
@@ -84,6 +86,7 @@ fn a_bad_value_is_78_and_one_line() {
         ("MAYFLY_CONCURRENCY", "0"),
         ("MAYFLY_QUEUE", "-1"),
         ("MAYFLY_READY", "0"),
+        ("MAYFLY_REFILL", "sometimes"),
         ("MAYFLY_RENEW_FORKS", "0"),
         ("MAYFLY_RENEW_MINUTES", "0"),
         ("MAYFLY_CONNECTIONS", "0"),
@@ -97,7 +100,8 @@ fn a_bad_value_is_78_and_one_line() {
         is_refused(&Setup::new(&[(name, value)]), &["serve"], 78, &[name, value]);
     }
     let named: Vec<&str> = cases.iter().map(|(name, _)| *name).collect();
-    let forgotten: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).filter(|name| !named.contains(name)).collect();
+    let forgotten: Vec<&str> =
+        SETTINGS.iter().map(|setting| setting.name).filter(|name| !named.contains(name)).collect();
     assert_eq!(forgotten, [""; 0], "settings without a bad value here");
 }
 
@@ -113,7 +117,12 @@ fn an_address_in_use_is_78() {
 }
 
 fn a_flag_wins_over_the_environment() {
-    is_refused(&Setup::new(&[("MAYFLY_WALL_MS", "1000")]), &["serve", "--wall-ms", "soon"], 78, &["MAYFLY_WALL_MS", "soon"]);
+    is_refused(
+        &Setup::new(&[("MAYFLY_WALL_MS", "1000")]),
+        &["serve", "--wall-ms", "soon"],
+        78,
+        &["MAYFLY_WALL_MS", "soon"],
+    );
     let flags: Vec<String> = SETTINGS.iter().map(|setting| format!("--{}", setting.flag())).collect();
     let help = Setup::new(&[]).run(&["serve", "--help"]);
     let help = String::from_utf8_lossy(&help.stdout);
@@ -150,7 +159,10 @@ fn capabilities_tell_the_settings_in_force() {
     let wall = json!({ "wall_ms": 70_000, "cpu_ms": 1500, "memory_mb": 128, "output_bytes": 100 });
     assert_eq!(told["limits"], wall);
     // A default above a maximum raises it.
-    assert_eq!(told["maxima"], json!({ "wall_ms": 70_000, "cpu_ms": 60_000, "memory_mb": 512, "output_bytes": 1_048_576 }));
+    assert_eq!(
+        told["maxima"],
+        json!({ "wall_ms": 70_000, "cpu_ms": 60_000, "memory_mb": 512, "output_bytes": 1_048_576 })
+    );
     assert_eq!((&told["script_bytes"], &told["result_bytes"]), (&json!(2048), &json!(4096)));
     assert_eq!((&told["concurrency"], &told["queue"]), (&json!(3), &json!(7)));
     let manifest = manifest();
