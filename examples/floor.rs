@@ -187,7 +187,7 @@ fn ask_for_an_id_map(plan: &Plan) -> Outcome<impl FnOnce() -> Result<(), Errno> 
     let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
     let ids = plan.ids;
     let warm = getpid();
-    let helper = if let Some(helper) = sys::bare_fork()? { helper } else {
+    let Some(helper) = sys::bare_fork()? else {
         drop((ask, told));
         let asked = matches!(read(&theirs, &mut [0]), Ok(1));
         let written = asked && write_id_map(warm, ids).is_ok();

@@ -171,7 +171,9 @@ fn next_request(shared: &Shared) -> Option<Instant> {
 /// One request and its answer: the status, and whether there is a `Retry-After`.
 async fn exchange(connection: &mut Option<TcpStream>, plan: &Plan) -> std::io::Result<(u16, bool)> {
     let malformed = || std::io::Error::new(std::io::ErrorKind::InvalidData, "malformed answer");
-    let stream = if let Some(stream) = connection { stream } else {
+    let stream = if let Some(stream) = connection {
+        stream
+    } else {
         let stream = TcpStream::connect(plan.to).await?;
         stream.set_nodelay(true)?;
         connection.insert(stream)

@@ -1,3 +1,123 @@
-//! Fail closed: each step of the jail made to fail, at start and later.
+//! Fail closed: each step of the jail fails after the server has started, in the zygote or in the child, warm and cold.
+//!
+//! The client gets a clean 503, no script runs, the log names the step and the error number, and once the step works again the
+//! same request is served: never by a child that went without.
 
-fn main() {}
+#[expect(dead_code, reason = "one helper file for all targets, and each uses its part")]
+#[path = "it/server.rs"]
+mod server;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use mayfly::jail::Step;
+use serde_json::json;
+use server::{PATIENCE, Setup, jail_root};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Steps that one level alone takes.
+const ONLY_FULL: [Step; 12] = [
+    Step::UserNamespace,
+    Step::IdMap,
+    Step::ZygoteIds,
+    Step::SharedNamespaces,
+    Step::HostName,
+    Step::PrivateMounts,
+    Step::BindRoot,
+    Step::BindDevices,
+    Step::BindPackages,
+    Step::ReadOnlyRoot,
+    Step::PivotRoot,
+    Step::PrivateTmp,
+];
+const ONLY_SECCOMP: [Step; 2] = [Step::ChangeRoot, Step::Landlock];
+
+/// An error number that nothing here gives by itself: EADV.
+const ERRNO: &str = "68";
+const ERRNO_NAME: &str = "EADV";
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(4);
+    let mut trials = Vec::new();
+    for level in ["full", "seccomp"] {
+        for start in ["warm", "cold"] {
+            for step in Step::ALL.iter().copied() {
+                let others = if level == "full" { &ONLY_SECCOMP[..] } else { &ONLY_FULL };
+                let name = |what: &str| format!("{level}::{start}::{step}::{what}");
+                if others.contains(&step) {
+                    trials.push(trial(name("is-not-taken"), move || is_not_taken(level, start, step)));
+                } else {
+                    trials.push(trial(name("refuses-while-it-fails"), move || refuses(level, start, step)));
+                    trials.push(trial(name("serves-once-it-works"), move || recovers(level, start, step)));
+                }
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: String, test: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, || {
+        test();
+        Ok::<(), Failed>(())
+    })
+}
+
+/// A server whose `step` fails, in the first so many processes that take it or in all.
+fn setup(level: &str, start: &str, step: Step, count: Option<u32>) -> Setup {
+    let fault = format!("{step}:{ERRNO}{}", count.map_or(String::new(), |count| format!(":{count}")));
+    let setup = Setup::new(&[("MAYFLY_ISOLATION", level), ("MAYFLY_START", start), ("MAYFLY_FAULT", &fault)])
+        .with("MAYFLY_PRELOAD", "")
+        .with("MAYFLY_READY", "1");
+    if step == Step::BindPackages {
+        return setup.with("MAYFLY_PACKAGES", &jail_root().join("packages").display().to_string());
+    }
+    setup
+}
+
+/// What it would do were it run; nothing else in the answer or the log says these words.
+const SCRIPT: &str = "def main():\n    return 'it ' + 'ran'";
+
+fn refuses(level: &str, start: &str, step: Step) {
+    let server = setup(level, start, step, None).launch().expect("the fault comes after the start");
+    for _ in 0..2 {
+        let answer = server.execute(&json!({ "script": SCRIPT, "include": ["stdout"] }));
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(answer.header("retry-after").is_some(), "{answer:?}");
+        let body = answer.json();
+        assert!(body["error"].is_string() && body.as_object().map(serde_json::Map::len) == Some(1), "{body}");
+    }
+    assert_eq!(server.get("/healthz").status, 200);
+    let names = |line: &str| {
+        line.contains(step.as_str()) && (line.contains(ERRNO_NAME) || line.contains(&format!("errno={ERRNO}")))
+    };
+    let line = server.log().wait_for(names, PATIENCE);
+    assert!(line.is_some(), "no line names {step} and {ERRNO_NAME}:\n{}", server.log().lines().join("\n"));
+    let ran = |line: &String| line.contains("/execute") && !line.contains("status=503");
+    let lines = server.log().lines();
+    assert!(!lines.iter().any(ran), "{}", lines.join("\n"));
+}
+
+fn recovers(level: &str, start: &str, step: Step) {
+    let server = setup(level, start, step, Some(2)).launch().expect("the fault comes after the start");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = server.execute(&json!({ "script": SCRIPT }));
+        if answer.status == 200 {
+            assert_eq!(answer.json(), json!({ "result": "it ran" }));
+            break;
+        }
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(Instant::now() < deadline, "never served:\n{}", server.log().lines().join("\n"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for _ in 0..3 {
+        server.check(SCRIPT, &json!("it ran"));
+    }
+    assert_eq!(server.get("/capabilities").json()["isolation"], level, "nothing gets weaker");
+}
+
+fn is_not_taken(level: &str, start: &str, step: Step) {
+    let server = setup(level, start, step, None).start();
+    server.check(SCRIPT, &json!("it ran"));
+}

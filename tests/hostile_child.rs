@@ -132,7 +132,7 @@ fn forge() -> String {
 /// What became of a script whose `main()` has this body: the result, or the code of a failure; and how long it took.
 #[track_caller]
 fn run(server: &Server, body: &str, wall: u64, args: &Value) -> (Result<Value, String>, Value, Duration) {
-    let indented: String = body.lines().map(|line| format!("    {line}\n")).collect();
+    let indented = format!("    {}\n", body.lines().collect::<Vec<_>>().join("\n    "));
     let script = format!("{}\nimport time, threading\ndef main(*args):\n{indented}", forge());
     let request = json!({ "script": script, "args": args, "limits": { "wall_ms": wall }, "include": ["usage"] });
     let began = Instant::now();

@@ -326,11 +326,11 @@ fn ids_of_each(_: &Server, family: Family) {
     }
 }
 
-/// Root of its own user namespace, the zygote is nobody outside of it, and so are its threads' file accesses.
+/// Root of its own user namespace, the zygote is nobody outside of it.
 fn zygote_ids(_: &Server, family: Family) {
     for name in ["Uid", "Gid"] {
         let ids = status(family.zygote, name);
-        let nobody = ids.split_whitespace().all(|id| id.parse::<u32>().is_ok_and(|id| id > 0x7000_0000));
+        let nobody = ids.split_whitespace().all(|id| id.parse::<u32>().is_ok_and(|id| id >= 0x7000_0000));
         assert!(nobody, "the zygote's {name} outside: {ids}");
     }
 }

@@ -251,7 +251,7 @@ class Run:
             pid, _, _ = chance.choice(among)
             number = chance.choice((signal.SIGKILL, signal.SIGSTOP))
             with self.lock:
-                entry = {"number": number, "whom": whom, "at": time.monotonic(), "used": False}
+                entry = {"number": number, "whom": whom, "pid": pid, "at": time.monotonic(), "used": False}
                 self.signals.append(entry)
             try:
                 # A handle first, then the parent: the number can't be another process's in between.
@@ -342,8 +342,8 @@ def soak(server, arguments):
         name, request, case = good[drained % len(good)]
         run.counts[run.judge(name, case, time.monotonic(), server.ask(None, "POST", "/execute", request))] += 1
         drained += 1
-    # A stopped zygote is found out when it is asked for a child and does not answer.
-    deadline = time.monotonic() + 30
+    # A stopped zygote is found out when it is asked for a child and does not answer, one that is warming up after 60 s.
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline and any(state == "T" for _, state, _ in server.processes()):
         server.ask(None, "POST", "/execute", {"script": "def main():\n    return 1"})
         time.sleep(0.1)
@@ -354,6 +354,7 @@ def soak(server, arguments):
         if answer[2] != b'{"result":42}':
             print("canary:", answer)
     after = settled(server, before)
+    left_over = [one for one in server.processes() if one[1] in "ZT"]
     ended = server.stop()
     problems = []
     if run.wrong:
@@ -364,6 +365,8 @@ def soak(server, arguments):
         problems.append("canaries")
     if after[2]["Z"]:
         problems.append("zombies")
+    if after[2]["T"]:
+        problems.append("stopped processes")
     if after[0] > before[0] + 4:
         problems.append("descriptors")
     # A server that answers several at once holds their buffers: what counts is that it does not grow with the requests.
@@ -401,6 +404,8 @@ def soak(server, arguments):
         f"Scripts: {len(good)} of `tests/scripts`; attacks: {len(hostile)} of `tests/attacks`; the zygote is renewed every 500 children.",
     ]
     print(*lines, sep="\n")
+    for pid, state, _ in left_over:
+        print(f"left over: process {pid}, {state}; signals to it: {[signal.Signals(one['number']).name for one in run.signals if one['pid'] == pid]}")
     for what, found in (("wrong", run.wrong), ("lost", run.lost)):
         for one in found[:20]:
             print(f"{what}: {one}")

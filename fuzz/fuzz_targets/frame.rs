@@ -26,6 +26,9 @@ use wire::{HEADER, Hello, JobFrame, MAX_FRAME, Reply};
 /// The largest JSON text asked for.
 const JSON_LIMIT: usize = 1 << 16;
 
+/// The most tokens of a value asked for.
+const MOST_TOKENS: usize = 16;
+
 /// What decoding a frame may take at once, in bytes: serde reserves at most a mebibyte on the word of a claimed length, and three
 /// such can be open at once (a job's two lists, and bytes in the second); the smallest token is one byte on the wire and 32 in memory, with a list half full and its predecessor three times that; a text's
 /// claimed length is believed up to 128 times what is there (`wire::decode`).
@@ -134,6 +137,10 @@ fuzz_target!(|frame: &[u8]| {
     }
     if let Some(job) = decode::<JobFrame>(payload) {
         survives(&job);
+    }
+    // The way that the supervisor takes: a value of more tokens than allowed is not decoded.
+    if let Ok(Reply::Value(tokens)) = wire::decode_reply(payload, MOST_TOKENS) {
+        assert!(tokens.len() <= MOST_TOKENS);
     }
     if let Some(reply) = decode::<Reply>(payload) {
         survives(&reply);

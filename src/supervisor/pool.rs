@@ -4,33 +4,27 @@
 //! orders new ones, replaces a zygote that is gone and renews one that is old. A child in the pool is jailed, has seen
 //! nothing of any request, and is handed out once.
 
-use super::child::{Child, StillBorn};
+mod keeper;
+
+use super::child::Child;
 use super::reaper::Reaper;
 use super::slots::Slots;
-use crate::jail::{ChildLimits, Plan, Step};
+use crate::jail::Plan;
 use crate::job::Limits;
 use crate::outcome::Refusal;
-use crate::wire::Hello;
 use crate::zygote::handle::{Launcher, Zygote, ZygoteError, command};
-use crate::zygote::{Purpose, Role, Spawn, Warm};
+use crate::zygote::{Role, Warm};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot, watch};
 
-/// How long a cloned child may take to be jailed and ready: about a millisecond, tens under gVisor and load.
-const READY_TIME: Duration = Duration::from_secs(10);
-
 /// How long a request waits for a child before it is told to come again.
 const TAKE_TIME: Duration = Duration::from_secs(10);
 
 /// How long an answer waits for new children, where it has to: some milliseconds each under gVisor.
 const REFILL_TIME: Duration = Duration::from_millis(200);
-
-/// The pause after a failed start or child: doubled each time, from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a pool needs to make children.
 #[derive(Debug)]
@@ -108,7 +102,7 @@ impl Pool {
             warm: sender,
             failed: AtomicBool::new(false),
         });
-        tokio::spawn(keep(Arc::clone(&shared)));
+        tokio::spawn(keeper::keep(Arc::clone(&shared)));
         Self { shared, warm }
     }
 
@@ -261,142 +255,5 @@ impl Shared {
         self.warm.send_replace(Some(warm.clone()));
         self.failed.store(false, Ordering::Relaxed);
         Ok(zygote)
-    }
-}
-
-/// A pause that grows with each failure in a row.
-struct Pause(Duration);
-
-impl Pause {
-    async fn take(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(LAST_PAUSE);
-    }
-
-    fn reset(&mut self) {
-        self.0 = FIRST_PAUSE;
-    }
-}
-
-/// The keeper: a zygote, and after it the next one, as long as the service lives.
-async fn keep(shared: Arc<Shared>) {
-    let mut pause = Pause(FIRST_PAUSE);
-    loop {
-        let zygote = match shared.start_zygote().await {
-            Ok(zygote) => zygote,
-            Err(error) => {
-                shared.failed.store(true, Ordering::Relaxed);
-                tracing::error!(zygote = shared.kind.name, %error, "no zygote; trying again");
-                shared.disappoint(refusal(&error));
-                pause.take().await;
-                continue;
-            }
-        };
-        let error = serve_children(&shared, zygote, &mut pause).await;
-        shared.warm.send_replace(None);
-        tracing::error!(zygote = shared.kind.name, %error, "the zygote is lost; replacing it");
-        pause.take().await;
-    }
-}
-
-fn refusal(error: &ZygoteError) -> Refusal {
-    match error {
-        ZygoteError::Jail(error) => Refusal::Jail { step: error.step.as_str(), errno: error.errno },
-        _ => Refusal::NoZygote,
-    }
-}
-
-/// Makes children until the zygote is lost, replacing it without a gap when it is old.
-async fn serve_children(shared: &Arc<Shared>, mut zygote: Zygote, pause: &mut Pause) -> ZygoteError {
-    let mut born = Instant::now();
-    let mut forks = 0;
-    let mut generation = next_generation(shared);
-    loop {
-        let old = born.elapsed() >= shared.kind.renew_after;
-        if old || forks >= shared.kind.renew_forks {
-            match shared.start_zygote().await {
-                Ok(fresh) => {
-                    zygote = fresh;
-                    generation = next_generation(shared);
-                    if old {
-                        shared.lock().oldest = generation;
-                    }
-                }
-                // The one at hand still works: it goes on until the next time.
-                Err(error) => tracing::error!(zygote = shared.kind.name, %error, "a zygote could not be renewed"),
-            }
-            (born, forks) = (Instant::now(), 0);
-        }
-        let Some((limits, waiter)) = shared.next_order() else {
-            let renewal = shared.kind.renew_after.saturating_sub(born.elapsed());
-            tokio::select! {
-                () = shared.bell.notified() => {}
-                () = zygote.gone() => return ZygoteError::Gone,
-                () = tokio::time::sleep(renewal) => {}
-            }
-            continue;
-        };
-        forks += 1;
-        match make_child(shared, &mut zygote, limits).await {
-            Ok(child) => {
-                pause.reset();
-                tokio::spawn(raise(Arc::clone(shared), child, generation, waiter));
-            }
-            Err(error) => {
-                give_bad_news(shared, waiter, refusal(&error));
-                let ZygoteError::Jail(failed) = error else { return error };
-                tracing::error!(zygote = shared.kind.name, step = %failed.step, errno = failed.errno, "a child could not be made");
-                pause.take().await;
-            }
-        }
-    }
-}
-
-fn next_generation(shared: &Shared) -> u64 {
-    let mut state = shared.lock();
-    state.generation += 1;
-    state.generation
-}
-
-async fn make_child(shared: &Shared, zygote: &mut Zygote, limits: Limits) -> Result<Child, ZygoteError> {
-    let slot = shared.slots.take();
-    let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
-    let spawn = Spawn { slot: slot.number(), memory: limits.memory.0, cpu_seconds, purpose: Purpose::Job };
-    let newborn = zygote.spawn(spawn).await?;
-    let mut child = Child::new(newborn, slot, shared.reaper.clone()).map_err(ZygoteError::Start)?;
-    child.memory = limits.memory.0;
-    child.cpu_seconds = cpu_seconds;
-    child.address_space = zygote.warm().address_space;
-    Ok(child)
-}
-
-fn give_bad_news(shared: &Shared, waiter: Option<Waiter>, refusal: Refusal) {
-    match waiter {
-        Some(waiter) => drop(waiter.child.send(Err(refusal))),
-        None => shared.disappoint(refusal),
-    }
-}
-
-/// Sees a child through its jail.
-async fn raise(shared: Arc<Shared>, mut child: Child, generation: u64, waiter: Option<Waiter>) {
-    let hello = tokio::time::timeout(READY_TIME, child.hello()).await.unwrap_or(Err(StillBorn::Silent));
-    match (hello, waiter) {
-        (Ok(Hello::Ready { .. }), None) => shared.deliver(child, generation),
-        (Ok(Hello::Ready { .. }), Some(waiter)) => drop(waiter.child.send(Ok(child))),
-        (hello, waiter) => {
-            let refusal = if let Err(StillBorn::Jail(step, errno)) = hello {
-                let step = Step::from_index(step).map_or("unknown", Step::as_str);
-                tracing::error!(zygote = shared.kind.name, step, errno, "a child's jail failed");
-                Refusal::Jail { step, errno }
-            } else {
-                tracing::error!(zygote = shared.kind.name, "a child ended before it was ready");
-                Refusal::NoZygote
-            };
-            drop(child);
-            // Not at once again: a jail that fails for one will fail for the next.
-            tokio::time::sleep(FIRST_PAUSE).await;
-            give_bad_news(&shared, waiter, refusal);
-            shared.bell.notify_one();
-        }
     }
 }

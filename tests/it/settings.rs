@@ -1,15 +1,13 @@
-//! The settings: each has its effect, a bad one ends the start, and the README's table is the code's.
+//! The settings: each has its effect, and a bad one ends the start.
 
 use crate::server::{Server, Setup, manifest};
 use crate::{Trial, tests};
 use mayfly::config::SETTINGS;
 use serde_json::json;
 use std::fs;
-use std::path::Path;
 
 pub fn trials() -> Vec<Trial> {
     tests![
-        the_readme_lists_every_setting,
         a_bad_value_is_78_and_one_line,
         an_isolation_that_cannot_be_had_is_78,
         an_address_in_use_is_78,
@@ -20,24 +18,6 @@ pub fn trials() -> Vec<Trial> {
         a_preload_that_fails_is_no_reason_not_to_serve,
         packages_can_lie_elsewhere,
     ]
-}
-
-/// A row is `| `NAME` | default | meaning |`; the order is that of the code.
-fn the_readme_lists_every_setting() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
-    let rows: Vec<Vec<String>> = readme
-        .lines()
-        .filter(|line| line.starts_with("| `MAYFLY_") || line.starts_with("| `PORT`"))
-        .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect())
-        .collect();
-    let expected: Vec<Vec<String>> = SETTINGS
-        .iter()
-        .map(|setting| [setting.name, setting.default, setting.about].map(str::to_owned).to_vec())
-        .collect();
-    for (row, wanted) in rows.iter().zip(&expected) {
-        assert_eq!(row, wanted);
-    }
-    assert_eq!(rows.len(), expected.len(), "rows in the README, settings in the code");
 }
 
 /// Ends with this status and one line that holds these pieces.

@@ -1,0 +1,159 @@
+//! The keeper of a pool: a zygote, its children, and the next zygote when that one is lost or old.
+//!
+//! Runs in the supervisor, as a task of each pool.
+
+use super::{Shared, Waiter};
+use crate::jail::{ChildLimits, Step};
+use crate::job::Limits;
+use crate::outcome::Refusal;
+use crate::supervisor::child::{Child, StillBorn};
+use crate::wire::Hello;
+use crate::zygote::handle::{Zygote, ZygoteError};
+use crate::zygote::{Purpose, Spawn};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long a cloned child may take to be jailed and ready: about a millisecond, tens under gVisor and load.
+const READY_TIME: Duration = Duration::from_secs(10);
+
+/// The pause after a failed start or child: doubled each time, from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A pause that grows with each failure in a row.
+struct Pause(Duration);
+
+impl Pause {
+    async fn take(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LAST_PAUSE);
+    }
+
+    fn reset(&mut self) {
+        self.0 = FIRST_PAUSE;
+    }
+}
+
+/// The keeper: a zygote, and after it the next one, as long as the service lives.
+pub(super) async fn keep(shared: Arc<Shared>) {
+    let mut pause = Pause(FIRST_PAUSE);
+    loop {
+        let zygote = match shared.start_zygote().await {
+            Ok(zygote) => zygote,
+            Err(error) => {
+                shared.failed.store(true, Ordering::Relaxed);
+                tracing::error!(zygote = shared.kind.name, %error, "no zygote; trying again");
+                shared.disappoint(refusal(&error));
+                pause.take().await;
+                continue;
+            }
+        };
+        let error = serve_children(&shared, zygote, &mut pause).await;
+        shared.warm.send_replace(None);
+        tracing::error!(zygote = shared.kind.name, %error, "the zygote is lost; replacing it");
+        pause.take().await;
+    }
+}
+
+fn refusal(error: &ZygoteError) -> Refusal {
+    match error {
+        ZygoteError::Jail(error) => Refusal::Jail { step: error.step.as_str(), errno: error.errno },
+        _ => Refusal::NoZygote,
+    }
+}
+
+/// Makes children until the zygote is lost, replacing it without a gap when it is old.
+async fn serve_children(shared: &Arc<Shared>, mut zygote: Zygote, pause: &mut Pause) -> ZygoteError {
+    let mut born = Instant::now();
+    let mut forks = 0;
+    let mut generation = next_generation(shared);
+    loop {
+        let old = born.elapsed() >= shared.kind.renew_after;
+        if old || forks >= shared.kind.renew_forks {
+            match shared.start_zygote().await {
+                Ok(fresh) => {
+                    zygote = fresh;
+                    generation = next_generation(shared);
+                    if old {
+                        shared.lock().oldest = generation;
+                    }
+                }
+                // The one at hand still works: it goes on until the next time.
+                Err(error) => tracing::error!(zygote = shared.kind.name, %error, "a zygote could not be renewed"),
+            }
+            (born, forks) = (Instant::now(), 0);
+        }
+        let Some((limits, waiter)) = shared.next_order() else {
+            let renewal = shared.kind.renew_after.saturating_sub(born.elapsed());
+            tokio::select! {
+                () = shared.bell.notified() => {}
+                () = zygote.gone() => return ZygoteError::Gone,
+                () = tokio::time::sleep(renewal) => {}
+            }
+            continue;
+        };
+        forks += 1;
+        match make_child(shared, &mut zygote, limits).await {
+            Ok(child) => {
+                pause.reset();
+                tokio::spawn(raise(Arc::clone(shared), child, generation, waiter));
+            }
+            Err(error) => {
+                give_bad_news(shared, waiter, refusal(&error));
+                let ZygoteError::Jail(failed) = error else { return error };
+                tracing::error!(zygote = shared.kind.name, step = %failed.step, errno = failed.errno, "a child could not be made");
+                pause.take().await;
+            }
+        }
+    }
+}
+
+fn next_generation(shared: &Shared) -> u64 {
+    let mut state = shared.lock();
+    state.generation += 1;
+    state.generation
+}
+
+async fn make_child(shared: &Shared, zygote: &mut Zygote, limits: Limits) -> Result<Child, ZygoteError> {
+    let slot = shared.slots.take();
+    let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
+    let spawn = Spawn { slot: slot.number(), memory: limits.memory.0, cpu_seconds, purpose: Purpose::Job };
+    let newborn = zygote.spawn(spawn).await?;
+    let mut child = Child::new(newborn, slot, shared.reaper.clone()).map_err(ZygoteError::Start)?;
+    child.memory = limits.memory.0;
+    child.cpu_seconds = cpu_seconds;
+    child.address_space = zygote.warm().address_space;
+    Ok(child)
+}
+
+fn give_bad_news(shared: &Shared, waiter: Option<Waiter>, refusal: Refusal) {
+    match waiter {
+        Some(waiter) => drop(waiter.child.send(Err(refusal))),
+        None => shared.disappoint(refusal),
+    }
+}
+
+/// Sees a child through its jail.
+async fn raise(shared: Arc<Shared>, mut child: Child, generation: u64, waiter: Option<Waiter>) {
+    let hello = tokio::time::timeout(READY_TIME, child.hello()).await.unwrap_or(Err(StillBorn::Silent));
+    match (hello, waiter) {
+        (Ok(Hello::Ready { .. }), None) => shared.deliver(child, generation),
+        (Ok(Hello::Ready { .. }), Some(waiter)) => drop(waiter.child.send(Ok(child))),
+        (hello, waiter) => {
+            let refusal = if let Err(StillBorn::Jail(step, errno)) = hello {
+                let step = Step::from_index(step).map_or("unknown", Step::as_str);
+                tracing::error!(zygote = shared.kind.name, step, errno, "a child's jail failed");
+                Refusal::Jail { step, errno }
+            } else {
+                tracing::error!(zygote = shared.kind.name, "a child ended before it was ready");
+                Refusal::NoZygote
+            };
+            drop(child);
+            // Not at once again: a jail that fails for one will fail for the next.
+            tokio::time::sleep(FIRST_PAUSE).await;
+            give_bad_news(&shared, waiter, refusal);
+            shared.bell.notify_one();
+        }
+    }
+}
