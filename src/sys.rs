@@ -5,7 +5,7 @@
 
 mod process_end;
 
-pub use process_end::{Ended, How, cpu_time_of, own_cpu_time, reap};
+pub use process_end::{Ended, How, cpu_time_of, own_cpu_time, reap, some_zombie};
 
 use libc::{c_int, c_long, c_ulong};
 use nix::errno::Errno;

@@ -74,6 +74,7 @@ impl Child {
     /// When the event loop takes no more descriptors; the child is killed.
     pub fn new(newborn: Newborn, slot: Slot, reaper: Reaper) -> io::Result<Self> {
         let Newborn { pid, inside, channel, stdout, stderr } = newborn;
+        reaper.expect(pid);
         match sys::watch(channel, Interest::READABLE | Interest::WRITABLE) {
             Ok(channel) => Ok(Self {
                 pid,

@@ -233,6 +233,11 @@ impl Shared {
         self.delivered.notify_waiters();
     }
 
+    /// Lets go of ready children that have ended: nobody but the kernel, short of memory, or a person kills them.
+    fn bury_the_dead(&self) {
+        self.lock().ready.retain(|(_, child)| !child.has_ended());
+    }
+
     /// Tells who waits that a child could not be made. One failure is one answer: the next child may do.
     fn disappoint(&self, refusal: Refusal) {
         let mut state = self.lock();

@@ -9,6 +9,7 @@ use super::nsjail;
 use super::slots::Slot;
 use crate::sys::{self, Ended};
 use nix::unistd::Pid;
+use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,9 @@ use tokio::sync::oneshot;
 
 /// How long a process that nobody waits for may stay a zombie while others join it.
 const BATCH_TIME: Duration = Duration::from_millis(10);
+
+/// How long there must be nothing to do before strays are looked for; longer than a zygote may take to tell of a child.
+const ROUND: Duration = Duration::from_secs(5);
 
 /// The way to the thread.
 #[derive(Debug, Clone)]
@@ -34,6 +38,8 @@ struct Waiting {
     orders: Vec<Order>,
     /// Somebody waits for one of them.
     urgent: bool,
+    /// Processes that somebody will hand over in the end.
+    expected: HashSet<Pid>,
 }
 
 #[derive(Debug)]
@@ -51,11 +57,15 @@ impl Grave {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next batch: whoever came within [`BATCH_TIME`] of the first, or sooner if somebody waits.
+    /// The next batch: whoever came within [`BATCH_TIME`] of the first, or sooner if somebody waits. None after a while
+    /// without any.
     fn next_batch(&self) -> Vec<Order> {
-        let mut waiting = self.lock();
-        while waiting.orders.is_empty() {
-            waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.lock();
+        let idle = |waiting: &mut Waiting| waiting.orders.is_empty();
+        let waited = self.bell.wait_timeout_while(waiting, ROUND, idle);
+        let mut waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if waiting.orders.is_empty() {
+            return Vec::new();
         }
         if !waiting.urgent {
             let waited = self.bell.wait_timeout_while(waiting, BATCH_TIME, |waiting| !waiting.urgent);
@@ -75,6 +85,22 @@ impl Grave {
         if wake {
             self.bell.notify_one();
         }
+    }
+}
+
+/// Reaps a child that nobody expects: its zygote ended after making it and before telling. `suspect` is one that was found
+/// a round ago; by now it would be expected if its zygote lived.
+fn reap_strays(grave: &Grave, suspect: &mut Option<Pid>) {
+    while let Some(pid) = sys::some_zombie() {
+        if grave.lock().expected.contains(&pid) {
+            break;
+        }
+        if *suspect != Some(pid) {
+            *suspect = Some(pid);
+            break;
+        }
+        // Its end is of no interest to anybody.
+        let _ = sys::reap(pid);
     }
 }
 
@@ -106,11 +132,25 @@ impl Reaper {
         let grave = Arc::new(Grave::default());
         let own = Arc::clone(&grave);
         std::thread::Builder::new().name("reaper".to_owned()).spawn(move || {
+            let mut suspect = None;
             loop {
-                own.next_batch().into_iter().for_each(reap);
+                let batch = own.next_batch();
+                if batch.is_empty() {
+                    reap_strays(&own, &mut suspect);
+                }
+                for order in batch {
+                    // Before it is reaped: from then on the number may be another's.
+                    own.lock().expected.remove(&order.pid);
+                    reap(order);
+                }
             }
         })?;
         Ok(Self { grave })
+    }
+
+    /// Notes a process that will be handed over in the end.
+    pub fn expect(&self, pid: Pid) {
+        self.grave.lock().expected.insert(pid);
     }
 
     /// Reaps a process that was killed, whenever it is gone.

@@ -31,6 +31,13 @@ pub enum How {
     Signalled(i32),
 }
 
+/// A child that has ended and is not reaped yet, if there is one. It is left as it is.
+#[must_use]
+pub fn some_zombie() -> Option<Pid> {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT).ok()?.pid()
+}
+
 /// Waits for a child to end and reaps it.
 ///
 /// # Errors

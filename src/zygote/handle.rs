@@ -28,7 +28,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// How long a zygote may take to warm up: importing pandas from a cold disk takes seconds.
-const START_TIME: Duration = Duration::from_secs(60);
+const START_TIME: Duration = Duration::from_secs(20);
 
 /// How long a zygote may take for one child before it counts as wedged. It takes well under a millisecond, 6 ms under gVisor.
 const SPAWN_TIME: Duration = Duration::from_secs(3);
@@ -91,7 +91,10 @@ impl Launcher {
         let (orders, incoming) = std::sync::mpsc::channel::<Launch>();
         std::thread::Builder::new().name("launcher".to_owned()).spawn(move || {
             for Launch { command, control, started, reaper } in incoming {
-                let process = sys::spawn_with_control(command, control).map(|pid| Process { pid, reaper });
+                let process = sys::spawn_with_control(command, control).map(|pid| {
+                    reaper.expect(pid);
+                    Process { pid, reaper }
+                });
                 // When nobody waits any more, this drops it.
                 let _ = started.send(process);
             }

@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// How long a cloned child may take to be jailed and ready: about a millisecond, tens under gVisor and load.
 const READY_TIME: Duration = Duration::from_secs(10);
 
+/// How often an idle pool is looked through for children that somebody killed.
+const ROUND: Duration = Duration::from_secs(2);
+
 /// The pause after a failed start or child: doubled each time, from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
@@ -86,10 +89,11 @@ async fn serve_children(shared: &Arc<Shared>, mut zygote: Zygote, pause: &mut Pa
         }
         let Some((limits, waiter)) = shared.next_order() else {
             let renewal = shared.kind.renew_after.saturating_sub(born.elapsed());
+            let round = renewal.min(ROUND);
             tokio::select! {
                 () = shared.bell.notified() => {}
                 () = zygote.gone() => return ZygoteError::Gone,
-                () = tokio::time::sleep(renewal) => {}
+                () = tokio::time::sleep(round) => shared.bury_the_dead(),
             }
             continue;
         };
