@@ -40,7 +40,8 @@ run: build
 	@exec "$(TARGET)/release/mayfly" serve $(ARGS)
 
 test: jail
-	@$(WITH_PYTHON) cargo test --workspace --locked $(TESTS)
+	@$(WITH_PYTHON) cargo test --workspace --locked --no-fail-fast $(TESTS)
+	@$(WITH_PYTHON) cargo test --locked --no-fail-fast --features fault-injection --test faults --test layers $(TESTS)
 
 test-containers: setup
 	@tests/container/run.py
