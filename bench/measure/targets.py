@@ -237,7 +237,10 @@ while not ready() and time.monotonic() < deadline:
 time.sleep(2)
 load = [os.environ["LOAD"], "--to", os.environ["MAYFLY_LISTEN"], "--body", os.environ["BODY"], "--clients", "1"]
 subprocess.run([*load, "--requests", "20"], check=True, capture_output=True)
-report = json.loads(subprocess.run([*load, "--requests", "200"], check=True, capture_output=True).stdout)
+def measured(*how):
+    return json.loads(subprocess.run([*load, *how], check=True, capture_output=True).stdout)
+paced = measured("--requests", "50", "--rate", "5")
+back_to_back = measured("--requests", "200")
 with socket.create_connection(("127.0.0.1", port), 5) as to:
     to.sendall(b"GET /capabilities HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     text = b""
@@ -249,7 +252,8 @@ for _ in range(30):
     began = time.perf_counter()
     subprocess.run([sys.executable, "-I", os.environ["SCRIPT"]], check=True, capture_output=True)
     times.append((time.perf_counter() - began) * 1e6)
-print("RESULT", json.dumps({"level": level, "mayfly": report, "subprocess_p50_us": sorted(times)[len(times) // 2]}))
+middle = sorted(times)[len(times) // 2]
+print("RESULT", json.dumps({"level": level, "paced": paced, "back_to_back": back_to_back, "subprocess_p50_us": middle}))
 END
 kill $server
 """
@@ -281,14 +285,10 @@ def gvisor():
     if "RESULT " not in done.stdout:
         needs.stop(f"inside gVisor: {done.stdout[-1000:]} {done.stderr[-2000:]}")
     report = json.loads(done.stdout.partition("RESULT ")[2])
-    ratio = report["subprocess_p50_us"] / report["mayfly"]["served"]["p50"]
-    line = target(
-        f"hello under gVisor (level {report['level']}), p50 against a subprocess there",
-        "≥ 5× faster",
-        ratio,
-        5,
-        "×",
-        at_most=False,
-        digits=1,
-    )
-    return [line | report]
+    lines = []
+    # Ready children answer the one; the other waits for each child to be made, and a fork is what gVisor is slow at.
+    for name, how in (("paced", "five a second"), ("back_to_back", "one after the other")):
+        ratio = report["subprocess_p50_us"] / report[name]["served"]["p50"]
+        what = f"hello under gVisor (level {report['level']}), {how}: p50 against a subprocess there"
+        lines.append(target(what, "≥ 5× faster", ratio, 5, "×", at_most=False, digits=1) | report)
+    return lines

@@ -1,5 +1,6 @@
 //! A process for one test: this program again, with one thread, an empty directory to work in and no privilege.
 
+use crate::compiler;
 use crate::{Verdict, cost, mutants, tests};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -57,6 +58,7 @@ fn spawn(name: &str) -> Result<Output, String> {
 
 /// Runs the test or prints the table of this name.
 pub fn run(name: &str) -> ExitCode {
+    compiler::read_policies();
     let verdict = become_nobody().and_then(|()| match name {
         mutants::TABLE => mutants::print(),
         cost::TABLE => cost::print(),

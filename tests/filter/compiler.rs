@@ -15,6 +15,7 @@ pub mod prove;
 
 use mayfly::jail::filter;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// The policies as the library has them.
 pub const VARIANTS: [&filter::Policy; 3] = [&filter::FULL, &filter::READ_ONLY, &filter::NO_FILES];
@@ -22,10 +23,22 @@ pub const VARIANTS: [&filter::Policy; 3] = [&filter::FULL, &filter::READ_ONLY, &
 /// What the kernel takes.
 pub type Filter = Vec<libc::sock_filter>;
 
+/// The policies as the files say it, read while the files are in reach: the checkout may lie in a directory that is closed to
+/// whom a test becomes.
+static WRITTEN: LazyLock<Vec<policy::Policy>> = LazyLock::new(|| {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("seccomp");
+    VARIANTS.iter().map(|policy| policy::load(&source, policy.name, std::env::consts::ARCH)).collect()
+});
+
+/// Reads the policies, for a process that is about to give up its privileges.
+pub fn read_policies() {
+    LazyLock::force(&WRITTEN);
+}
+
 /// The policy of this name, as the files say it.
 pub fn written(variant: &str) -> policy::Policy {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("seccomp");
-    policy::load(&source, variant, std::env::consts::ARCH)
+    let place = VARIANTS.iter().position(|policy| policy.name == variant).expect("a variant's name");
+    WRITTEN[place].clone()
 }
 
 /// Its program.
