@@ -24,7 +24,7 @@ use crate::wire::{JobFrame, Reply};
 use encode::Simplify;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{IntoPyDict, PyDict};
 use std::cell::RefCell;
 use std::ffi::CStr;
 use std::fmt;
@@ -120,7 +120,19 @@ pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
             PythonError::Runner(reason)
         })
     })?;
+    // A script whose time zones are not found is told by its own import; nothing else depends on them.
+    let _ = Python::attach(|py| find_time_zones(py, setup));
     Ok(Interpreter { captured, reserve: RefCell::new(Some(Vec::with_capacity(RESERVE))) })
+}
+
+/// Where the jail root is no root of its own, time zones are looked for in it all the same.
+fn find_time_zones(py: Python<'_>, setup: &Setup) -> PyResult<()> {
+    let Some((root, _)) = setup.stdlib.split_once("/usr/lib/").filter(|(root, _)| !root.is_empty()) else {
+        return Ok(());
+    };
+    let places = (format!("{root}/usr/share/zoneinfo"),);
+    let named = [("to", places)].into_py_dict(py)?;
+    py.import("zoneinfo")?.getattr("reset_tzpath")?.call((), Some(&named)).map(drop)
 }
 
 /// Runs the two Python files and takes what they define.

@@ -120,6 +120,10 @@ impl Gate {
                     return Poll::Ready(Some(true));
                 }
                 match ready!(self.poll_fill(cx)) {
+                    // A client that began gets told, as HTTP/1: what it sent fits that too.
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut && length > 0 => {
+                        return Poll::Ready(Some(false));
+                    }
                     Ok(0) | Err(_) => return Poll::Ready(None),
                     Ok(_) => {}
                 }

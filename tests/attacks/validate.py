@@ -31,7 +31,7 @@ LAYERS = {
     "kernel", "documented",
 }
 FIELDS = {
-    "attack": {"name", "row", "denies", "levels", "prelude", "first", "beside", "each", "differ", "request", "script",
+    "attack": {"name", "row", "denies", "levels", "open_at", "prelude", "first", "beside", "each", "differ", "request", "script",
                "expect", "expect_at", "stops", "seen_to_succeed_unjailed"},
     "exchange": {"name", "row", "denies", "levels", "connections", "rounds", "needs", "steps", "stops"},
 }
