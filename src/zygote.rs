@@ -6,6 +6,7 @@
 //!
 //! The same process without an interpreter serves as probe and as the parent of one cold child.
 
+mod command;
 pub mod handle;
 pub mod own_proc;
 pub mod process;
