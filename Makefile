@@ -40,6 +40,7 @@ run: build
 	@exec "$(TARGET)/release/mayfly" serve $(ARGS)
 
 test: jail
+	@tools/setup.sh test
 	@$(WITH_PYTHON) cargo test --workspace --locked --no-fail-fast $(TESTS)
 	@$(WITH_PYTHON) cargo test --locked --no-fail-fast --features fault-injection --test faults --test layers $(TESTS)
 

@@ -2,6 +2,7 @@
 # Installs what is missing on this machine, and says what it installs. With nothing missing it does nothing.
 #
 #   tools/setup.sh build   what the release build needs: a C linker, CPython with its header files, Rust 1.88 or newer
+#   tools/setup.sh test    that, and what the tests need besides: strace
 #   tools/setup.sh gate    that, and what .ci/run needs besides: rustfmt, clippy, cargo-deny
 #
 # Debian 12 and 13 have all of it. As root, or with sudo, the packages are installed; otherwise the command to run is
@@ -65,6 +66,8 @@ install() {
 base="build-essential ca-certificates"
 # A Python of the user's own brings its header files along; tools/python.sh checks that it does.
 [ -n "${MAYFLY_PYTHON:-}" ] || base="$base python3 python3-dev python3-venv"
+# tests/ceilings.rs counts system calls.
+[ "$purpose" = build ] || base="$base strace"
 if has dpkg-query; then
     missing=$(missing_of $base)
     [ -z "$missing" ] || install $missing

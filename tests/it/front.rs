@@ -160,7 +160,9 @@ fn a_large_chunked_body_is_413() {
 fn a_client_that_does_not_take_its_answer_is_closed() {
     let server = quick(&[("MAYFLY_BODY_MS", "500"), ("MAYFLY_RESULT_BYTES", "33554432")]);
     let mut connection = server.connect();
-    let request = json!({ "script": "def main():\n    return 'x' * 30_000_000" }).to_string();
+    // A slow machine must not meet the time limit first.
+    let limits = json!({ "wall_ms": 60_000, "cpu_ms": 60_000 });
+    let request = json!({ "script": "def main():\n    return 'x' * 30_000_000", "limits": limits }).to_string();
     connection.send(head(request.len()).as_bytes()).expect("sent");
     connection.send(request.as_bytes()).expect("sent");
     let line = server.log().wait_for(|line| line.contains("/execute"), PATIENCE).expect("a line");
