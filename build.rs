@@ -14,7 +14,13 @@ fn main() {
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
     seccomp::generate(&out_dir, &arch);
+    segments();
     python();
+}
+
+/// The program's segments begin at multiples of a huge page, so that a zygote can put each into huge pages (`zygote/pages.rs`).
+fn segments() {
+    println!("cargo::rustc-link-arg=-Wl,-z,max-page-size=0x200000");
 }
 
 fn python() {

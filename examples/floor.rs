@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! cargo build --release --example floor
-//! MAYFLY_ROOT=target/jail target/release/examples/floor --script FILE [--runs 200] [--rehearse]
+//! MAYFLY_ROOT=target/jail target/release/examples/floor --script FILE [--runs 200] [--ready]
 //! ```
 //!
 //! Three processes take part, all of this program: one finds the isolation plan as the server does, for which it
@@ -14,6 +14,7 @@
 //! Settings are the server's: `MAYFLY_ISOLATION`, `MAYFLY_PRELOAD`, `MAYFLY_MEMORY_MB`, … It prints one line of JSON; times are
 //! in microseconds.
 
+use mayfly::child;
 use mayfly::config::{Config, Level, Wanted};
 use mayfly::jail::{self, ChildDescriptors, ChildLimits, Ids, Jailed, Parentage, Plan, Ruleset};
 use mayfly::python::{self, Interpreter, Setup};
@@ -25,6 +26,7 @@ use mayfly::sys;
 use mayfly::wire::{self, Hello, JobFrame, Reply};
 use mayfly::zygote::handle::{ENVIRONMENT, Launcher};
 use mayfly::zygote::own_proc::OwnProc;
+use mayfly::zygote::pages::{self, Written};
 use mayfly::zygote::{Purpose, Spawn};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -56,8 +58,9 @@ struct Orders {
     result_bytes: u64,
     script: String,
     runs: usize,
-    /// Children rehearse, as the server's do: the answer comes sooner and the whole run costs more.
-    rehearse: bool,
+    /// Children copy the pages they will write to beforehand, as the server's do: the answer comes sooner, the whole run costs
+    /// the same.
+    ready: bool,
 }
 
 fn main() -> ExitCode {
@@ -79,7 +82,7 @@ fn main() -> ExitCode {
 /// Finds the plan that the server would take, and becomes the process that carries it out.
 fn find_out(arguments: &[String]) -> Outcome<()> {
     let value = |name: &str| arguments.iter().position(|given| given == name).and_then(|at| arguments.get(at + 1));
-    let path = value("--script").ok_or("usage: floor --script FILE [--runs N] [--rehearse]")?;
+    let path = value("--script").ok_or("usage: floor --script FILE [--runs N] [--ready]")?;
     let config = Config::read(&|name| std::env::var(name).ok())?;
     let manifest = Manifest::read(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -102,7 +105,7 @@ fn find_out(arguments: &[String]) -> Outcome<()> {
         result_bytes: config.result_size.0,
         script: std::fs::read_to_string(path)?,
         runs: value("--runs").map_or(Ok(200), |text| text.parse())?,
-        rehearse: arguments.iter().any(|given| given == "--rehearse"),
+        ready: arguments.iter().any(|given| given == "--ready"),
     };
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("warm").arg(serde_json::to_string(&orders)?).env_clear().envs(ENVIRONMENT);
@@ -128,12 +131,14 @@ fn warm(orders: &str) -> Outcome<()> {
         result.map_err(|why| format!("{module}: {why}"))?;
     }
     interpreter.freeze();
+    let written = pages::settle(&own_proc, &interpreter);
     jail::seal_zygote(plan).map_err(step)?;
     let mut floor = Floor {
         ruleset: plan.needs_ruleset().then(|| jail::make_ruleset(plan)).transpose()?,
         address_space: own_proc.address_space().ok_or("the size of the address space is not known")?,
         orders: &orders,
         interpreter,
+        written,
         thread_id,
     };
     for number in 0..WARM_UP {
@@ -153,7 +158,7 @@ fn warm(orders: &str) -> Outcome<()> {
         json!({
             "level": plan.level.as_str(),
             "runs": orders.runs,
-            "rehearse": orders.rehearse,
+            "ready": orders.ready,
             "made_us": quantiles(&mut made),
             "answered_us": quantiles(&mut answered),
             "faults": quantiles(&mut faults)["p50"],
@@ -222,6 +227,7 @@ fn write_id_map(process: Pid, ids: Ids) -> std::io::Result<()> {
 struct Floor<'a> {
     orders: &'a Orders,
     interpreter: Interpreter,
+    written: Written,
     ruleset: Option<Ruleset>,
     thread_id: sys::ThreadIdAddress,
     address_space: u64,
@@ -297,8 +303,8 @@ impl Floor<'_> {
         // This process's copy of it: the warm one keeps its own.
         let ruleset = self.ruleset.take();
         let jailed = jail::enter(&self.orders.plan, spawn.slot, limits, descriptors, ruleset).map_err(step)?;
-        if self.orders.rehearse {
-            self.interpreter.rehearse(&jailed);
+        if self.orders.ready {
+            child::make_ready(&jailed, &self.interpreter, &self.written);
         }
         self.answer(&jailed)
     }

@@ -11,16 +11,26 @@ import io
 import linecache
 import os
 import sys
+import time
 import traceback
+from functools import partial
 
 import _sitebuiltins
 
-# `threading` mends its locks and its list of threads in every new child. A zygote has one thread and holds no lock,
-# so there is nothing to mend, and doing it costs a child a hundred copied pages: a quarter of its making.
-_register_at_fork, os.register_at_fork = os.register_at_fork, lambda **_hooks: None
-import threading  # noqa: E402 - between these two lines, and nowhere earlier
+# These mend their locks and lists of threads in every new child. A zygote has one thread and holds no lock, so there is
+# nothing to mend, and doing it costs a child a hundred copied pages: a third of its making. What `random` does there,
+# `renewals` does in fewer steps. Hooks of other modules, third-party ones above all, are called as ever.
+_NOTHING_TO_MEND = {"threading", "random", "logging", "concurrent.futures.thread"}
+_register_at_fork = os.register_at_fork
 
-os.register_at_fork = _register_at_fork
+
+def _register_unless_idle(**hooks):
+    if sys._getframe(1).f_globals.get("__name__") not in _NOTHING_TO_MEND:
+        _register_at_fork(**hooks)
+
+
+os.register_at_fork = _register_unless_idle
+import threading  # noqa: E402 - after this line, and nowhere earlier
 
 SCRIPT = "main.py"
 OWN = "<mayfly>"
@@ -63,6 +73,7 @@ def prepare():
     sys.stdout = sys.__stdout__ = _output(1, "<stdout>")
     sys.stderr = sys.__stderr__ = _output(2, "<stderr>")
     set_input("")
+    os.access, os.times = access, times
     return sys.stdout, sys.stderr
 
 
@@ -72,6 +83,23 @@ def _output(descriptor, name):
     stream = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", newline="\n")
     stream.mode = "w"
     return stream
+
+
+def access(path, mode, *, dir_fd=None, effective_ids=False, follow_symlinks=True):
+    """`os.access` by what `os.stat` tells; the filter has no place for the call that asks the kernel."""
+    try:
+        found = os.stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+        is_own = found.st_dev == os.stat("/tmp").st_dev != os.stat("/").st_dev
+    except OSError:
+        return False
+    # Outside its own /tmp a script is anybody, and all is read-only.
+    granted = found.st_mode >> (6 if is_own and not found.st_mode & 0o1000 else 0) & 7
+    return not mode & ~(granted if is_own else granted & ~os.W_OK)
+
+
+def times():
+    """`os.times` without the split of user and system, which the filter does not tell."""
+    return os.times_result((time.process_time(), 0.0, 0.0, 0.0, time.monotonic()))
 
 
 def set_input(text):
@@ -89,17 +117,26 @@ def flush_by_line():
     sys.stderr.reconfigure(line_buffering=True)
 
 
-def reseed():
-    """Give a new child random state of its own, where Python's own fork hooks do not."""
+def renewals():
+    """Return what a new child calls to have random state of its own, and restore what a script may register.
+
+    Called when everything is imported. Python functions are avoided: each costs a child some copied pages.
+    """
+    os.register_at_fork = _register_at_fork
     modules = sys.modules
-    threading.main_thread()._set_native_id()
+    calls = []
+    if "random" in modules:
+        # What its hook calls in turn. The rest of that is a second Gaussian number kept back, and none is.
+        calls.append(partial(modules["_random"].Random.seed, modules["random"]._inst))
     if "numpy.random" in modules:
-        modules["numpy.random"].seed()
-    if "tempfile" in modules:
-        # Its generator renews itself when the process id changes, but that is 1 in every child.
-        modules["tempfile"]._name_sequence = None
-    if "uuid" in modules:
-        modules["uuid"]._node = modules["uuid"]._last_timestamp = None
+        # By itself it would draw more than it needs, in a tenth of a millisecond.
+        seed = modules["numpy.random"].seed
+        calls.append(lambda: seed(memoryview(os.urandom(32)).cast("I").tolist()))
+    # `tempfile` renews itself when the process id changes, but that is 1 in every child.
+    for module, name in (("tempfile", "_name_sequence"), ("uuid", "_node"), ("uuid", "_last_timestamp")):
+        if module in modules:
+            calls.append(partial(setattr, modules[module], name, None))
+    return calls
 
 
 def await_to_the_end(awaitable, is_coroutine):

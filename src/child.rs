@@ -8,6 +8,7 @@ use crate::python::{self, Interpreter, Setup};
 use crate::sys;
 use crate::wire::{self, Hello, JobFrame};
 use crate::zygote::own_proc::OwnProc;
+use crate::zygote::pages::Written;
 use crate::zygote::{Purpose, Spawn};
 use nix::errno::Errno;
 use serde::Serialize;
@@ -43,6 +44,8 @@ pub struct Base<'a> {
     pub own_proc: &'a OwnProc,
     /// The zygote's address space, in bytes.
     pub address_space: u64,
+    /// The pages that an ordinary script writes to.
+    pub written: &'a Written,
 }
 
 /// The child's whole life.
@@ -79,7 +82,7 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
             let report = verify::escape(base.plan, &jailed);
             send(jailed.channel.as_fd(), &Hello::Verified { failed: report });
         }
-        (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter),
+        (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter, base.written),
         (Purpose::Job, None) => {}
     }
     sys::exit_now(DONE)
@@ -95,8 +98,17 @@ fn start_cold(setup: &Setup, preload: &[String], base: &Base<'_>) -> Result<(Int
     Ok((interpreter, size))
 }
 
-fn serve_job(jailed: &Jailed, interpreter: &Interpreter) {
-    interpreter.rehearse(jailed);
+/// Has a child copy, before its job comes, the pages that it will write to.
+pub fn make_ready(jailed: &Jailed, interpreter: &Interpreter, written: &Written) {
+    if written.is_known() {
+        written.take();
+    } else {
+        interpreter.rehearse(jailed);
+    }
+}
+
+fn serve_job(jailed: &Jailed, interpreter: &Interpreter, written: &Written) {
+    make_ready(jailed, interpreter, written);
     let cpu_ns = u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX);
     send(jailed.channel.as_fd(), &Hello::Ready { cpu_ns });
     let Some(job) = receive(jailed.channel.as_fd()) else { sys::exit_now(NO_SUPERVISOR) };

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The supervisor starts zygotes, which warm an interpreter inside the jail root and then clone children on order. A child
-//! enters the jail, rehearses a run and waits. A request takes a ready child and sends it one job over a socket that only
+//! enters the jail, copies what it will write to and waits. A request takes a ready child and sends it one job over a socket that only
 //! these two hold; the child runs the script and replies with a value or an exception. The supervisor kills the child
 //! at the first complete reply, or when a limit is passed, and decides by itself what happened.
 //!

@@ -9,6 +9,7 @@
 
 #![expect(unsafe_code, reason = "CPython is a C library; see the SAFETY note at each use")]
 
+mod arenas;
 mod config;
 mod decode;
 mod encode;
@@ -39,6 +40,9 @@ const RESERVE: usize = 16 * 1024 * 1024;
 /// How often a zygote rehearses before it is frozen: `CPython` specialises code it has run a few times, which writes
 /// to it. Done before the fork, those pages stay shared.
 const REHEARSALS: usize = 20;
+
+/// The same for a package's own script, which takes longer.
+const PACKAGE_REHEARSALS: usize = 10;
 
 /// Where Python finds things, as paths inside the jail root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +81,8 @@ struct Captured {
     await_to_the_end: Py<PyAny>,
     set_input: Py<PyAny>,
     flush_by_line: Py<PyAny>,
-    reseed: Py<PyAny>,
+    renewals: Py<PyAny>,
+    main_thread: Py<PyAny>,
     compile: Py<PyAny>,
     builtins: Py<PyAny>,
     stdout: Py<PyAny>,
@@ -95,6 +100,8 @@ struct Captured {
 pub struct Interpreter {
     captured: Captured,
     reserve: RefCell<Option<Vec<u8>>>,
+    /// What gives a new child random state of its own; empty before `freeze`.
+    renewals: RefCell<Vec<Py<PyAny>>>,
 }
 
 /// The version of the `CPython` this program is linked with, as `3.11.2`. Needs no interpreter.
@@ -110,6 +117,8 @@ pub fn linked_version() -> String {
 /// # Errors
 /// [`PythonError`]; the process can't try again.
 pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
+    arenas::install();
+    heap::align();
     config::initialise(setup)?;
     // SAFETY: the interpreter is up and this thread attached. Collections before `freeze` would be wasted work.
     unsafe { ffi::PyGC_Disable() };
@@ -122,7 +131,7 @@ pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
     })?;
     // A script whose time zones are not found is told by its own import; nothing else depends on them.
     let _ = Python::attach(|py| find_time_zones(py, setup));
-    Ok(Interpreter { captured, reserve: RefCell::new(Some(Vec::with_capacity(RESERVE))) })
+    Ok(Interpreter { captured, reserve: RefCell::new(Some(Vec::with_capacity(RESERVE))), renewals: RefCell::default() })
 }
 
 /// Where the jail root is no root of its own, time zones are looked for in it all the same.
@@ -155,7 +164,8 @@ fn capture(py: Python<'_>) -> PyResult<Captured> {
         await_to_the_end: take(&runner, "await_to_the_end")?,
         set_input: take(&runner, "set_input")?,
         flush_by_line: take(&runner, "flush_by_line")?,
-        reseed: take(&runner, "reseed")?,
+        renewals: take(&runner, "renewals")?,
+        main_thread: py.import("threading")?.call_method0("main_thread")?.unbind(),
         compile: py.import("builtins")?.getattr("compile")?.unbind(),
         builtins: py.import("builtins")?.into_any().unbind(),
         stdout,
@@ -232,6 +242,12 @@ impl Interpreter {
         };
         // Describing a failure blocks signals for good; a zygote has to go on.
         let signals = report::SignalMask::now();
+        Python::attach(|py| {
+            // Nothing in it can fail but for want of memory; a zygote without it is found out by the check below.
+            if let Ok(renewals) = self.captured.renewals.call0(py).and_then(|list| list.extract(py)) {
+                self.renewals.replace(renewals);
+            }
+        });
         collector("collect");
         for _ in 0..REHEARSALS {
             self.reseed();
@@ -239,10 +255,18 @@ impl Interpreter {
                 self.rehearse_here(script);
             }
         }
+        for (package, script) in preload::WITH_PACKAGE {
+            if Python::attach(|py| self.captured.modules.bind(py).contains(package)).unwrap_or(false) {
+                for _ in 0..PACKAGE_REHEARSALS {
+                    self.rehearse_here(script);
+                }
+            }
+        }
         collector("collect");
         self.rehearse_here(preload::ORDINARY);
         signals.restore();
         heap::settle();
+        arenas::complete();
         collector("freeze");
         collector("enable");
     }
@@ -289,17 +313,26 @@ impl Interpreter {
         })
     }
 
-    /// Gives a new child random state of its own, where Python's fork hooks did not: `numpy.random`, and the names
-    /// `tempfile` makes. (`random` has a fork hook; `secrets` and `uuid4` ask the system each time.)
+    /// Gives a new child random state of its own: `random`, `numpy.random`, and the names `tempfile` makes. (`secrets` and
+    /// `uuid4` ask the system each time.)
     pub fn reseed(&self) {
         Python::attach(|py| {
-            let _ = self.captured.reseed.call0(py);
+            for renew in self.renewals.borrow().iter() {
+                let _ = renew.call0(py);
+            }
+            let thread_id = nix::unistd::gettid().as_raw();
+            let _ = self.captured.main_thread.setattr(py, pyo3::intern!(py, "_native_id"), thread_id);
         });
     }
 
     /// Runs a trivial script the way `run` does, so that the pages it writes are this process's own before the job
     /// comes. Leaves nothing behind.
     pub fn rehearse(&self, _jailed: &Jailed) {
+        self.rehearse_here(preload::ORDINARY);
+    }
+
+    /// The same in a process that is no child: to see what it writes to.
+    pub fn try_out(&self) {
         self.rehearse_here(preload::ORDINARY);
     }
 

@@ -9,6 +9,7 @@
 mod command;
 pub mod handle;
 pub mod own_proc;
+pub mod pages;
 pub mod process;
 
 use crate::jail::{ChildLimits, Plan};

@@ -83,8 +83,8 @@ class Comparison:
         runs = self.effort.floor_runs if name == "hello" else self.effort.floor_runs // 3
         preload = "numpy,pandas" if "pandas" in name else ""
         file = needs.BENCH / "scripts" / f"{name}.py"
-        for label, rehearse in ((FLOOR, False), (FLOOR_READY, True)):
-            found = loads.of_floor(file, runs, preload, rehearse=rehearse)
+        for label, ready in ((FLOOR, False), (FLOOR_READY, True)):
+            found = loads.of_floor(file, runs, preload, ready=ready)
             self.floors.setdefault(name, {}).setdefault(label, []).append(found)
 
     def run(self):

@@ -132,7 +132,7 @@ def by_spawning(script, clients, seconds):
     ), max(usage.ru_maxrss for usage in usages) * 1024
 
 
-def of_floor(script_file, runs, preload, level="full", rehearse=False):
+def of_floor(script_file, runs, preload, level="full", ready=False):
     """The floor program (examples/floor.rs): what it printed."""
     environment = {"PATH": os.environ["PATH"], "MAYFLY_ROOT": str(needs.JAIL), "MAYFLY_ISOLATION": level}
     environment["MAYFLY_PRELOAD"] = preload
@@ -140,7 +140,7 @@ def of_floor(script_file, runs, preload, level="full", rehearse=False):
     library = "import sysconfig; print(sysconfig.get_config_var('LIBDIR') or '')"
     environment["LD_LIBRARY_PATH"] = first_line([needs.python(), "-I", "-c", library])
     command = [needs.RELEASE / "examples" / "floor", "--script", script_file, "--runs", str(runs)]
-    command += ["--rehearse"] if rehearse else []
+    command += ["--ready"] if ready else []
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         needs.stop(f"the floor program failed: {done.stderr.strip()}")

@@ -51,7 +51,10 @@ pub(super) fn execute<'py>(
         }
         Err(Failed::NoMain(message)) => no_main(message),
     };
-    flush(py, captured);
+    // Output that nobody asked for is not worth writing.
+    if job.captured {
+        flush(py, captured);
+    }
     make_room();
     (reply, remains)
 }

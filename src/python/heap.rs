@@ -5,6 +5,7 @@
 //! into them, one page here and one there, hundreds in all. So the holes are filled with blocks that nobody uses:
 //! from then on allocations are neighbours, in pages that hold nothing else. Nothing depends on this but time.
 
+use crate::sys::memory::HUGE;
 use pyo3::ffi;
 use std::ptr::NonNull;
 
@@ -23,10 +24,21 @@ const SMALL: usize = 512;
 const POOL: usize = 16 * 1024;
 const POOL_HEADER: usize = 48;
 
-/// Fills the holes.
+/// Has the C heap go on at the next multiple of a huge page. Before the interpreter starts.
+pub(super) fn align() {
+    // SAFETY: asks where the heap ends.
+    let end = unsafe { libc::sbrk(0) }.addr();
+    if let Ok(gap) = libc::intptr_t::try_from(end.next_multiple_of(HUGE) - end) {
+        // SAFETY: the allocator expects that others move the end of the heap, and goes on behind (malloc(3), `sbrk`).
+        unsafe { libc::sbrk(gap) };
+    }
+}
+
+/// Fills the holes, and ends the C heap at a multiple of a huge page.
 pub(super) fn settle() {
     fill_pools();
     fill_heap();
+    align();
 }
 
 /// Fills what is free in the pools that hold objects, size by size, until the allocator opens an empty pool.

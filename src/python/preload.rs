@@ -24,6 +24,48 @@ def main(count=3):
 pub(super) const OTHERS: &[&str] =
     &[RAISES, "def main(:\n", "def main(x):\n    pass\n", "x = 1\n", REFUSED, LIBRARY, "import sys\nsys.exit(1)\n"];
 
+/// What a zygote rehearses where it has preloaded a package of this name: much of a package is first made when it is first
+/// used, and then shared.
+pub(super) const WITH_PACKAGE: &[(&str, &str)] = &[("numpy", NUMPY), ("pandas", PANDAS)];
+
+const NUMPY: &str = "\
+import numpy as np
+
+def main():
+    table = np.arange(12, dtype=float).reshape(3, 4)
+    square = table[:, :3] + np.eye(3)
+    picked = table[table > table.mean()]
+    return {
+        'sum': table.sum(axis=0), 'std': table.std(), 'dot': table @ table.T, 'solved': np.linalg.solve(square, np.ones(3)),
+        'picked': picked, 'sorted': np.sort(picked)[::-1], 'where': np.where(table > 3, table, 0).tolist(),
+        'random': np.random.default_rng(1).normal(size=3), 'text': str(table), 'line': np.linspace(0, 1, 5).round(2),
+        'whole': np.array([1, 2, 3]).cumsum(), 'unique': np.unique(np.array([1, 2, 2])), 'all': bool(np.allclose(table, table)),
+    }
+";
+
+const PANDAS: &str = "\
+import io
+import pandas as pd
+
+def main():
+    frame = pd.DataFrame({'team': ['a', 'b', 'a', 'c'], 'points': [1, 2, 3, 4], 'share': [0.5, 1.5, None, 2.5]})
+    frame['double'] = frame['points'] * 2
+    more = pd.DataFrame({'team': ['a', 'b'], 'city': ['Oslo', 'Rome']})
+    days = pd.Series(range(4), index=pd.date_range('2024-01-01', periods=4, freq='D'))
+    read = pd.read_csv(io.StringIO('x,y\\n1,2.5\\n3,4.5\\n'))
+    groups = frame.groupby('team')
+    return {
+        'sum': groups['points'].sum().to_dict(), 'mean': groups.agg({'points': 'mean', 'share': 'max'}),
+        'frame': groups['points'].mean().reset_index(), 'merged': frame.merge(more, on='team', how='left'),
+        'sorted': frame.sort_values('points', ascending=False).head(2), 'picked': frame[frame['points'] > 1],
+        'text': frame.to_string(), 'csv': read.to_csv(index=False), 'described': frame.describe(),
+        'pivot': frame.pivot_table(index='team', values='points', aggfunc='sum'), 'filled': frame.fillna(0),
+        'weeks': days.resample('2D').sum(), 'counted': frame['team'].value_counts(), 'mapped': frame['team'].str.upper(),
+        'applied': frame['points'].apply(lambda points: points + 1), 'records': frame.to_dict('records'),
+        'joined': pd.concat([frame, frame], ignore_index=True), 'at': frame.loc[0, 'points'], 'first': frame.iloc[0],
+    }
+";
+
 const RAISES: &str = "\
 def divide(a, b):
     return a / b

@@ -5,12 +5,15 @@
 use crate::config::Level;
 use crate::jail::Plan;
 use crate::sys;
+use crate::sys::memory::{self, Access};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
 /// The number that nsjail hands a directory of /proc over as: inside it there is none.
 pub const PASSED: i32 = 4;
@@ -63,5 +66,119 @@ impl OwnProc {
         let text = self.read("self/maps")?;
         let mut rights = text.lines().filter_map(|line| line.split(' ').nth(1));
         Some(rights.any(|rights| rights.contains('w') && rights.ends_with('s')))
+    }
+
+    /// What is mapped in this process, in the order of addresses.
+    #[must_use]
+    pub fn mappings(&self) -> Option<Vec<Mapping>> {
+        self.read("self/maps")?.lines().map(Mapping::parse).collect()
+    }
+
+    /// How many pages of `range` are in memory.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EACCES` where the kernel does not tell.
+    pub fn present(&self, range: &Range<usize>) -> Result<usize, Errno> {
+        let mut count = 0;
+        self.each_page(range, |_, entry| {
+            count += usize::from(entry & PRESENT != 0);
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// Calls `found` with the address of each page of `range` that is in memory, is no file's, and is mapped by no other
+    /// process.
+    ///
+    /// # Errors
+    /// As [`Self::present`], and those of `found`, which end it.
+    pub fn each_own_page(
+        &self,
+        range: &Range<usize>,
+        mut found: impl FnMut(usize) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let is_own = |entry: u64| entry & (PRESENT | OF_FILE | EXCLUSIVE) == PRESENT | EXCLUSIVE;
+        self.each_page(range, |address, entry| if is_own(entry) { found(address) } else { Ok(()) })
+    }
+
+    /// The pages of `range` with what the kernel tells of each (`Documentation/admin-guide/mm/pagemap.rst`).
+    fn each_page(
+        &self,
+        range: &Range<usize>,
+        mut visit: impl FnMut(usize, u64) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        const ENTRY: usize = 8;
+        /// On the stack, so that looking changes little of what is looked at.
+        const AT_ONCE: usize = 256;
+        let page = memory::page_size();
+        let file =
+            openat(&self.0, "self/pagemap", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).map(File::from)?;
+        let mut entries = [0; AT_ONCE * ENTRY];
+        for first in range.clone().step_by(AT_ONCE * page) {
+            let count = AT_ONCE.min((range.end - first) / page);
+            let bytes = &mut entries[..count * ENTRY];
+            file.read_exact_at(bytes, (first / page * ENTRY) as u64).map_err(|_| Errno::EIO)?;
+            for (number, entry) in bytes.chunks_exact(ENTRY).enumerate() {
+                visit(first + number * page, u64::from_ne_bytes(entry.try_into().unwrap_or_default()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bits of an entry of /proc/self/pagemap.
+const PRESENT: u64 = 1 << 63;
+const OF_FILE: u64 = 1 << 61;
+const EXCLUSIVE: u64 = 1 << 56;
+
+/// A line of /proc/self/maps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// Its addresses.
+    pub range: Range<usize>,
+    /// As `rw-p`.
+    rights: String,
+    /// Device and inode: the same in all mappings of one file.
+    pub file: String,
+    /// The file's path, `[heap]`, or nothing.
+    pub name: String,
+}
+
+impl Mapping {
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.splitn(6, ' ');
+        let (start, end) = fields.next()?.split_once('-')?;
+        let rights = fields.next()?.to_owned();
+        let (_offset, device, inode) = (fields.next()?, fields.next()?, fields.next()?);
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        Some(Self {
+            range: address(start)?..address(end)?,
+            rights,
+            file: format!("{device} {inode}"),
+            name: fields.next().unwrap_or_default().trim().to_owned(),
+        })
+    }
+
+    /// What can be done with it; `None` for none of the usual three, and for memory that is shared.
+    #[must_use]
+    pub fn access(&self) -> Option<Access> {
+        match self.rights.as_str() {
+            "r--p" => Some(Access::Read),
+            "rw-p" => Some(Access::ReadWrite),
+            "r-xp" => Some(Access::ReadExecute),
+            _ => None,
+        }
+    }
+
+    /// Whether it shows a file.
+    #[must_use]
+    pub fn is_of_file(&self) -> bool {
+        self.name.starts_with('/')
+    }
+
+    /// Whether it is memory for objects: the C heap, or memory of no file and no other purpose.
+    #[must_use]
+    pub fn is_heap(&self) -> bool {
+        self.access() == Some(Access::ReadWrite) && matches!(self.name.as_str(), "" | "[heap]")
     }
 }

@@ -3,6 +3,7 @@
 //! Runs in `mayfly zygote` and `mayfly child`, with one thread. It never reads anything but orders, and knows nothing of any request.
 
 use super::own_proc::OwnProc;
+use super::pages::{self, Written};
 use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::child::{self, Mind};
 use crate::config::Level;
@@ -24,7 +25,7 @@ pub fn run() -> i32 {
         eprintln!("mayfly: this command is started by `mayfly serve`, not by hand");
         return 2;
     };
-    let mut control = Control(control);
+    let mut control = Control { socket: control, packet: vec![0; MAX_PACKET] };
     let Some(Order::Setup { plan, role }) = control.next() else { return 1 };
     if role == Role::Probe {
         return i32::from(control.say(&Word::Found(probe(&plan)), &[]).is_err());
@@ -57,16 +58,19 @@ impl From<JailError> for StartFailure {
 }
 
 /// The supervisor's other end.
-struct Control(OwnedFd);
+struct Control {
+    socket: OwnedFd,
+    /// Kept: filling a new one with zeros would copy a dozen pages that the last child shares.
+    packet: Vec<u8>,
+}
 
 impl Control {
     /// The next order; `None` when the supervisor is gone or makes no sense.
     fn next(&mut self) -> Option<Order> {
-        let mut packet = vec![0; MAX_PACKET];
         loop {
-            match recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+            match recv(self.socket.as_raw_fd(), &mut self.packet, MsgFlags::empty()) {
                 Ok(0) => return None,
-                Ok(length) => return wire::decode(&packet[..length]).ok(),
+                Ok(length) => return wire::decode(&self.packet[..length]).ok(),
                 Err(Errno::EINTR) => {}
                 Err(_) => return None,
             }
@@ -79,7 +83,7 @@ impl Control {
         let parts = [IoSlice::new(&frame[wire::HEADER..])];
         let rights = [ControlMessage::ScmRights(descriptors)];
         let messages = if descriptors.is_empty() { &rights[..0] } else { &rights[..] };
-        sendmsg::<()>(self.0.as_raw_fd(), &parts, messages, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+        sendmsg::<()>(self.socket.as_raw_fd(), &parts, messages, MsgFlags::MSG_NOSIGNAL, None).map(drop)
     }
 }
 
@@ -90,6 +94,7 @@ struct Zygote {
     own_proc: OwnProc,
     thread_id: sys::ThreadIdAddress,
     warm: Warm,
+    written: Written,
 }
 
 impl Zygote {
@@ -106,7 +111,7 @@ impl Zygote {
             }
         })?;
         let setup = python_setup(&plan);
-        let mut warm = Warm::default();
+        let (mut warm, mut written) = (Warm::default(), Written::default());
         let mind = match role {
             Role::Warm { preload } => {
                 #[cfg(feature = "fault-injection")]
@@ -120,6 +125,7 @@ impl Zygote {
                     .filter_map(|(name, result)| result.err().map(|why| (name, why)))
                     .collect();
                 interpreter.freeze();
+                written = pages::settle(&own_proc, &interpreter);
                 Mind::Warm(interpreter)
             }
             Role::Cold { preload } => Mind::Cold { setup, preload },
@@ -131,7 +137,7 @@ impl Zygote {
         let ruleset =
             plan.needs_ruleset().then(|| jail::make_ruleset(&plan)).transpose().map_err(fail(Step::Landlock))?;
         warm.address_space = own_proc.address_space().ok_or(Errno::ENOENT).map_err(fail(Step::Alone))?;
-        Ok(Self { plan, mind, ruleset, own_proc, thread_id, warm })
+        Ok(Self { plan, mind, ruleset, own_proc, thread_id, warm, written })
     }
 
     fn serve(mut self, control: &mut Control) -> i32 {
@@ -196,7 +202,12 @@ impl Zygote {
     }
 
     fn become_child(&mut self, spawn: Spawn, descriptors: ChildDescriptors) -> ! {
-        let base = child::Base { plan: &self.plan, own_proc: &self.own_proc, address_space: self.warm.address_space };
+        let base = child::Base {
+            plan: &self.plan,
+            own_proc: &self.own_proc,
+            address_space: self.warm.address_space,
+            written: &self.written,
+        };
         child::serve(&base, spawn, &self.mind, descriptors, self.ruleset.take())
     }
 }

@@ -36,6 +36,8 @@ impl Group {
             for _ in 0..8 {
                 server.check(CANARY, &CANARY_ANSWER.into());
             }
+            // Such a script waits for the second zygote, whose ready children have descriptors too.
+            server.check("import numpy\ndef main():\n    return 1", &1.into());
             let descriptors = settled_descriptors(&server);
             Started { descriptors, resident: server.resident(), server }
         })

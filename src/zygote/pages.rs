@@ -1,0 +1,209 @@
+//! How a zygote's memory is arranged for its children, and which pages each child copies before its job comes.
+//!
+//! Runs in the zygote and, as [`Written::take`], in a new child. Filling a child's page tables at the clone, copying what it
+//! writes to, and undoing all of it at its end is most of what a child costs. So what children only read is put into huge
+//! pages, whose entries stand for 512 pages each, and the pages that every child writes to are found out once. Nothing depends on
+//! this but time: what a kernel refuses is left as it was.
+
+use super::own_proc::{Mapping, OwnProc};
+use crate::python::Interpreter;
+use crate::sys;
+use crate::sys::memory::{self, Access, HUGE};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::{pipe2, write};
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+
+/// What holds less than this would cost more as a huge page than it saves.
+const WORTH_IT: usize = HUGE / 4;
+
+/// Arranges the memory of a zygote that has all it will ever have, and finds out what its children will write to.
+pub fn settle(own_proc: &OwnProc, interpreter: &Interpreter) -> Written {
+    // What /proc tells of a process's pages is root's alone to read while the process can't be traced; `seal_zygote` makes
+    // that so again.
+    let _ = nix::sys::prctl::set_dumpable(true);
+    if let Some(mappings) = own_proc.mappings() {
+        put_program_into_huge_pages(&mappings);
+        join_mappings(&mappings);
+        put_heaps_into_huge_pages(&mappings, own_proc);
+    }
+    Written::try_learn(own_proc, interpreter).unwrap_or_default()
+}
+
+/// The program's machine code and constants: as a file's pages they would be mapped into each child by a fault for every 16.
+fn put_program_into_huge_pages(mappings: &[Mapping]) {
+    let here = put_program_into_huge_pages as fn(&[Mapping]) as usize;
+    let Some(program) = mappings.iter().find(|mapping| mapping.range.contains(&here)) else { return };
+    for segment in mappings.iter().filter(|mapping| mapping.file == program.file) {
+        // Variables are left: each child writes to some, and a huge page that is written to falls apart.
+        let Some(access @ (Access::Read | Access::ReadExecute)) = segment.access() else { continue };
+        let window = window_of(segment, mappings);
+        let part = segment.range.start.max(window.start)..segment.range.end.min(window.end);
+        if part.len() > WORTH_IT {
+            let _ = memory::replace_by_huge_pages(&window, &part, access);
+        }
+    }
+}
+
+/// The huge pages that a segment can have to itself: those that it has some part in and no other mapping has.
+fn window_of(segment: &Mapping, mappings: &[Mapping]) -> Range<usize> {
+    let is_free = |range: Range<usize>| {
+        !mappings.iter().any(|mapping| mapping.range.start < range.end && range.start < mapping.range.end)
+    };
+    let mut window = segment.range.start / HUGE * HUGE..segment.range.end.next_multiple_of(HUGE);
+    if !is_free(window.start..segment.range.start) {
+        window.start += HUGE;
+    }
+    if !is_free(segment.range.end..window.end) {
+        window.end -= HUGE;
+    }
+    window
+}
+
+/// Each mapping is copied for each child, and a library usually has three in a row that differ in nothing but that only the
+/// middle one may be executed.
+fn join_mappings(mappings: &[Mapping]) {
+    for pair in mappings.windows(2) {
+        let [before, after] = pair else { continue };
+        let are_neighbours = before.is_of_file() && before.file == after.file && before.range.end == after.range.start;
+        let constants = match (before.access(), after.access()) {
+            (Some(Access::Read), Some(Access::ReadExecute)) => before,
+            (Some(Access::ReadExecute), Some(Access::Read)) => after,
+            _ => continue,
+        };
+        if are_neighbours {
+            let _ = memory::join_machine_code(&constants.range);
+        }
+    }
+}
+
+/// Objects: most of what a zygote has, and a child writes to few of them.
+fn put_heaps_into_huge_pages(mappings: &[Mapping], own_proc: &OwnProc) {
+    for heap in mappings.iter().filter(|mapping| mapping.is_heap()) {
+        let inner = heap.range.start.next_multiple_of(HUGE)..heap.range.end / HUGE * HUGE;
+        for start in inner.step_by(HUGE) {
+            let window = start..start + HUGE;
+            if own_proc.present(&window).is_ok_and(|pages| pages * memory::page_size() > WORTH_IT) {
+                let _ = memory::collapse(&window);
+            }
+        }
+    }
+}
+
+/// The pages that a child writes to before and while it runs an ordinary script.
+#[derive(Debug, Default)]
+pub struct Written(Vec<Range<usize>>);
+
+impl Written {
+    /// Finds them out: a copy of this process does what a child does, and looks which pages are its own then.
+    fn try_learn(own_proc: &OwnProc, interpreter: &Interpreter) -> Result<Self, Errno> {
+        let mappings = own_proc.mappings().ok_or(Errno::ENOENT)?;
+        let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
+        let Some(scout) = interpreter.fork(sys::bare_fork)? else {
+            drop(told);
+            interpreter.reseed();
+            interpreter.try_out();
+            let _ = tell_own_pages(own_proc, &mappings, &tell);
+            sys::exit_now(0)
+        };
+        drop(tell);
+        let mut bytes = Vec::new();
+        let heard = File::from(told).read_to_end(&mut bytes);
+        sys::reap(scout)?;
+        heard.map_err(|_| Errno::EIO)?;
+        let number = |chunk: &[u8]| usize::from_ne_bytes(chunk.try_into().unwrap_or_default());
+        let ranges = bytes.chunks_exact(16).map(|pair| number(&pair[..8])..number(&pair[8..]));
+        // This process has come a little further since the copy was made. What it gave back, children don't have.
+        let mappings = own_proc.mappings().ok_or(Errno::ENOENT)?;
+        let is_there = |range: &Range<usize>| {
+            let is_around = |all: &Range<usize>| all.start <= range.start && range.end <= all.end;
+            let mut writable = mappings.iter().filter(|mapping| mapping.access() == Some(Access::ReadWrite));
+            writable.any(|mapping| is_around(&mapping.range))
+        };
+        Ok(Self(ranges.filter(is_there).collect()))
+    }
+
+    /// Whether they are known: not where the kernel does not tell of pages, as gVisor.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Makes them this child's own.
+    pub fn take(&self) {
+        for range in &self.0 {
+            memory::touch(range);
+        }
+    }
+}
+
+/// Writes the ranges of pages that are this process's own to `tell`, start and end of each. It allocates nothing: what it
+/// wrote to would be among them.
+fn tell_own_pages(own_proc: &OwnProc, mappings: &[Mapping], tell: &OwnedFd) -> Result<(), Errno> {
+    let say = |range: &Range<usize>| -> Result<(), Errno> {
+        for number in [range.start, range.end] {
+            // All of them are far less than a pipe holds, so each is written at once.
+            write(tell, &number.to_ne_bytes())?;
+        }
+        Ok(())
+    };
+    let page = memory::page_size();
+    for mapping in mappings.iter().filter(|mapping| mapping.access() == Some(Access::ReadWrite)) {
+        let mut range = mapping.range.start..mapping.range.start;
+        own_proc.each_own_page(&mapping.range, |start| {
+            if start == range.end {
+                range.end += page;
+                return Ok(());
+            }
+            let complete = std::mem::replace(&mut range, start..start + page);
+            if complete.is_empty() { Ok(()) } else { say(&complete) }
+        })?;
+        if !range.is_empty() {
+            say(&range)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mappings(lines: &[&str]) -> Vec<Mapping> {
+        lines.iter().map(|line| Mapping::parse(line).expect("a line of maps")).collect()
+    }
+
+    #[test]
+    fn a_segment_has_the_huge_pages_that_nothing_else_lies_in() {
+        let alone = mappings(&["00709000-00bbf000 r-xp 00309000 fe:00 7 /mayfly"]);
+        assert_eq!(window_of(&alone[0], &alone), 0x60_0000..0xc0_0000);
+
+        let crowded = mappings(&[
+            "00200000-0050a000 r--p 00000000 fe:00 7 /mayfly",
+            "0050a000-009bf000 r-xp 00309000 fe:00 7 /mayfly",
+            "009bf000-009e9000 r--p 007bd000 fe:00 7 /mayfly",
+        ]);
+        assert_eq!(window_of(&crowded[0], &crowded), 0x20_0000..0x40_0000);
+        assert_eq!(window_of(&crowded[1], &crowded), 0x60_0000..0x80_0000);
+        assert!(window_of(&crowded[2], &crowded).is_empty());
+    }
+
+    #[test]
+    fn a_line_of_maps_is_read() {
+        let [file, heap, other, shared] = &mappings(&[
+            "7f08e3853000-7f08e3879000 r--p 00000000 fe:00 1234                       /usr/lib/a name/libc.so.6",
+            "115f7000-11814000 rw-p 00000000 00:00 0                                  [heap]",
+            "7f08e05ff000-7f08e1c00000 rw-p 00000000 00:00 0 ",
+            "7f08e0000000-7f08e0001000 rw-s 00000000 00:01 5 /dev/zero",
+        ])[..] else {
+            panic!("four lines");
+        };
+        assert_eq!((file.access(), file.is_of_file(), file.is_heap()), (Some(Access::Read), true, false));
+        assert_eq!(file.range, 0x7f08_e385_3000..0x7f08_e387_9000);
+        assert!(heap.is_heap() && other.is_heap() && !other.is_of_file());
+        assert_eq!((shared.access(), shared.is_heap()), (None, false));
+    }
+}
