@@ -74,6 +74,7 @@ def prepare():
     sys.stderr = sys.__stderr__ = _output(2, "<stderr>")
     set_input("")
     os.access, os.times = access, times
+    _name_frozen_files()
     return sys.stdout, sys.stderr
 
 
@@ -83,6 +84,23 @@ def _output(descriptor, name):
     stream = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", newline="\n")
     stream.mode = "w"
     return stream
+
+
+def _name_frozen_files():
+    """Give modules that CPython carries inside the files they come from, as `os.__file__`, where it did not by itself (3.11)."""
+    if sys._stdlib_dir is not None:
+        return
+    sys._stdlib_dir = sys.path[0]
+    for module in tuple(sys.modules.values()):
+        spec = getattr(module, "__spec__", None)
+        state = getattr(spec, "loader_state", None)
+        if getattr(state, "origname", None) and state.filename is None:
+            path = os.path.join(sys._stdlib_dir, *state.origname.split("."))
+            if spec.submodule_search_locations is None:
+                state.filename = module.__file__ = path + ".py"
+            else:
+                state.filename = module.__file__ = os.path.join(path, "__init__.py")
+                spec.submodule_search_locations.append(path)
 
 
 def access(path, mode, *, dir_fd=None, effective_ids=False, follow_symlinks=True):
