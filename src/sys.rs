@@ -3,6 +3,7 @@
 //! Used in every process. It decides nothing: policy lives in `jail`, `zygote`, `child` and `supervisor`.
 #![expect(unsafe_code, reason = "this is the one place for raw system calls")]
 
+pub mod beneath;
 mod process_end;
 
 pub use process_end::{Ended, How, cpu_time_of, own_cpu_time, reap, some_zombie};

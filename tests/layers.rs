@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -141,7 +142,7 @@ const CHECKS: &[(&str, &[&str], Check)] = &[
     ("private-mounts", &["full", "shared"], private_mounts),
     ("devices", &["full", "shared"], devices),
     ("private-tmp", &["full", "shared"], private_tmp),
-    ("working-directory", &["full", "shared", "seccomp"], working_directory),
+    ("working-directory", &["full", "shared", "seccomp", "landlock"], working_directory),
     ("files-of-the-host", &["full", "shared", "seccomp", "landlock"], files_of_the_host),
     ("ids-of-each", &["full", "seccomp"], ids_of_each),
     ("zygote-ids", &["full"], zygote_ids),
@@ -299,7 +300,19 @@ fn private_tmp(server: &Server, _: Family) {
 }
 
 fn working_directory(server: &Server, family: Family) {
-    let expected = if server.get("/capabilities").json()["isolation"] == "full" { "/tmp" } else { "/" };
+    let told = server.get("/capabilities").json();
+    let granted = |layer: &str| told["layers"][layer]["granted"] == true;
+    let jail_root = server::jail_root();
+    let expected = match told["isolation"].as_str() {
+        Some("full") => "/tmp",
+        _ if granted("own-root") => "/",
+        // The jail root itself, where it is or a copy of it.
+        _ => {
+            let inside = link(&format!("/proc/{}/cwd", family.children[0]));
+            assert!(Path::new(&inside).join("mayfly.json").is_file(), "{inside} is not {}", jail_root.display());
+            return;
+        }
+    };
     let root = link(&format!("/proc/{}/root", family.children[0]));
     let inside = link(&format!("/proc/{}/cwd", family.children[0]));
     // Seen from outside, a chroot's directories have the chroot's path in front.

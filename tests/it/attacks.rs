@@ -40,9 +40,6 @@ struct Attack {
     #[serde(default)]
     expect_at: BTreeMap<String, Vec<String>>,
     levels: Option<Vec<String>>,
-    /// Places where it is known to succeed, and why; `docs/threat-model.md` names them among what is not promised.
-    #[serde(default)]
-    open_at: BTreeMap<String, String>,
     #[expect(dead_code, reason = "for the table of what stops what")]
     stops: String,
     #[expect(dead_code, reason = "a row of the list that the corpus began with")]
@@ -107,7 +104,7 @@ pub fn trials() -> Vec<Trial> {
         for (number, attack) in attacks.iter().enumerate() {
             let applies =
                 |levels: &Vec<String>| levels.iter().any(|level| level == place.level() || level == place.as_str());
-            if attack.levels.as_ref().is_none_or(applies) && !attack.open_at.contains_key(place.as_str()) {
+            if attack.levels.as_ref().is_none_or(applies) {
                 let attacks = Arc::clone(&attacks);
                 trials.push(group.trial(&attack.name, move |server| attacks[number].run(server, place)));
             }
