@@ -131,7 +131,7 @@ pub fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// `EBADF`, `EINTR`.
 pub fn duplicate_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
-    // SAFETY: the child calls this for 0 to 3 only, which nothing in it owns as an `OwnedFd` that will be closed.
+    // SAFETY: the child calls this for 0 to 4 only, which nothing in it owns as an `OwnedFd` that will be closed.
     check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into()).map(drop)
 }
 
