@@ -39,6 +39,9 @@ struct Terms {
 /// `sizeof(struct open_how)`: what `openat2` is told.
 const SIZE: usize = 24;
 
+/// How often a path is followed that the kernel could not be sure of. Once more nearly always does.
+const MOST_TRIES: usize = 1000;
+
 /// The flags that a caller may choose, by bit.
 const CHOICES: [c_int; 2] = [libc::O_DIRECTORY, libc::O_NOFOLLOW];
 
@@ -118,8 +121,16 @@ fn open(directory: RawFd, path: *const libc::c_char, flags: c_int) -> c_long {
     let chosen = CHOICES.iter().enumerate().filter(|(_, choice)| flags & **choice == **choice);
     let number = chosen.fold(0, |number, (bit, _)| number | 1 << bit);
     let terms = TERMS + number * size_of::<Terms>();
-    // SAFETY: the kernel reads a path, at an address that it checks, and the terms.
-    unsafe { libc::syscall(libc::SYS_openat2, directory, path, terms, SIZE) }
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        // SAFETY: the kernel reads a path, at an address that it checks, and the terms.
+        let opened = unsafe { libc::syscall(libc::SYS_openat2, directory, path, terms, SIZE) };
+        // Something was renamed or mounted somewhere on the machine while a `..` was followed.
+        if opened != -1 || Errno::last_raw() != libc::EAGAIN || tries == MOST_TRIES {
+            return opened;
+        }
+    }
 }
 
 /// A path as it was given, as the directory to start from and a path to follow from there.
