@@ -272,6 +272,10 @@ fn mounts(_: &Server, family: Family) {
     for option in ["ro", "nosuid", "nodev"] {
         assert!(options.split(',').any(|one| one == option), "/ is {options}");
     }
+    for device in ["/dev/null", "/dev/urandom", "/dev/zero"] {
+        let (options, ..) = &table[device];
+        assert!(options.split(',').any(|one| one == "ro"), "{device} is {options}");
+    }
     let (options, _, what) = &table["/tmp"];
     for option in ["nosuid", "nodev", "noexec"] {
         assert!(options.split(',').any(|one| one == option), "/tmp is {options}");
