@@ -108,7 +108,7 @@ pub fn answer(names: Vec<Below>) -> Result<(), Errno> {
 /// # Errors
 /// `ENOSYS` where there is no `openat2`, `EPERM` where it is refused.
 pub fn try_in(directory: RawFd) -> Result<(), Errno> {
-    let opened = open(directory, c"/".as_ptr(), libc::O_DIRECTORY);
+    let opened = open(directory, c"/".as_ptr().cast(), libc::O_DIRECTORY);
     if opened < 0 {
         return Err(Errno::last());
     }
@@ -117,7 +117,7 @@ pub fn try_in(directory: RawFd) -> Result<(), Errno> {
 }
 
 /// `openat2` on the terms that these flags choose: -1 and errno, as libc has it.
-fn open(directory: RawFd, path: *const libc::c_char, flags: c_int) -> c_long {
+fn open(directory: RawFd, path: *const u8, flags: c_int) -> c_long {
     let chosen = CHOICES.iter().enumerate().filter(|(_, choice)| flags & **choice == **choice);
     let number = chosen.fold(0, |number, (bit, _)| number | 1 << bit);
     let terms = TERMS + number * size_of::<Terms>();
@@ -137,26 +137,26 @@ fn open(directory: RawFd, path: *const libc::c_char, flags: c_int) -> c_long {
 ///
 /// # Safety
 /// `path` is null, in the first page, or ends with NUL.
-unsafe fn resolved(directory: RawFd, path: *const libc::c_char) -> (RawFd, *const libc::c_char) {
+unsafe fn resolved(directory: RawFd, path: *const u8) -> (RawFd, *const u8) {
     const FIRST_PAGE: usize = 4096;
     if path.addr() < FIRST_PAGE {
         return (directory, path);
     }
     // SAFETY: it ends with NUL, by the contract, and so has a first byte.
-    if unsafe { *path }.cast_unsigned() != b'/' {
+    if unsafe { *path } != b'/' {
         return (directory, path);
     }
     for below in NAMES.get().into_iter().flatten() {
         let length = below.name.len();
         // SAFETY: a string that is equal so far has not ended, so it has one byte more.
-        let begins = (0..length).all(|at| unsafe { *path.add(at) }.cast_unsigned() == below.name[at]);
+        let begins = (0..length).all(|at| unsafe { *path.add(at) } == below.name[at]);
         if begins {
             // SAFETY: as above.
             let rest = unsafe { path.add(length) };
             // SAFETY: as above.
-            match unsafe { *rest }.cast_unsigned() {
+            match unsafe { *rest } {
                 b'/' => return (below.directory, rest),
-                0 => return (below.directory, c"/".as_ptr()),
+                0 => return (below.directory, c"/".as_ptr().cast()),
                 _ => {}
             }
         }
@@ -220,7 +220,7 @@ unsafe fn substitute(number: c_long, args: [c_long; 4]) -> c_long {
         value
     };
     let directory = int(args[0]);
-    let path = std::ptr::with_exposed_provenance::<libc::c_char>(usize::from_ne_bytes(args[1].to_ne_bytes()));
+    let path = std::ptr::with_exposed_provenance::<u8>(usize::from_ne_bytes(args[1].to_ne_bytes()));
     match number {
         libc::SYS_openat => {
             // SAFETY: by this function's contract.
@@ -238,7 +238,7 @@ unsafe fn substitute(number: c_long, args: [c_long; 4]) -> c_long {
             // SAFETY: by this function's contract.
             let (directory, path) = unsafe { resolved(directory, path) };
             let follow = if flags & libc::AT_SYMLINK_NOFOLLOW == 0 { 0 } else { libc::O_NOFOLLOW };
-            let opened = open(directory, if is_empty { c".".as_ptr() } else { path }, follow);
+            let opened = open(directory, if is_empty { c".".as_ptr().cast() } else { path }, follow);
             if opened == -1 {
                 return -1;
             }
