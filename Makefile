@@ -4,6 +4,7 @@
 # make setup   only install what is missing: Debian packages (as root or with sudo) and nothing else
 # make bench   measure Mayfly and what it is compared with, side by side
 # make test-containers  build the image and try it in each way it is run: with Docker, with gVisor, hardened
+# make matrix  play every attack in every place, and write what came of it to docs/threat-model.md: needs root and nsjail
 # make mutants switch each layer and each rule off in turn, and see that a test notices
 # make soak    mixed load while processes are killed at random: SOAK='…' is passed on
 # make gate    everything that .ci/run checks
@@ -22,7 +23,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 WITH_PYTHON = environment="$$(tools/python_env.sh)" && eval "$$environment" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jail build run test test-containers mutants soak bench gate clean
+.PHONY: help setup jail build run test test-containers matrix mutants soak bench gate clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -41,11 +42,19 @@ run: build
 
 test: jail
 	@tools/setup.sh test
+	@rm -rf -- "$(TARGET)/tmp/attacks"
 	@$(WITH_PYTHON) cargo test --workspace --locked --no-fail-fast $(TESTS)
 	@$(WITH_PYTHON) cargo test --locked --no-fail-fast --features fault-injection --test faults --test layers $(TESTS)
+	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/matrix.py --check
 
 test-containers: setup
 	@tests/container/run.py
+
+matrix: jail
+	@rm -rf -- "$(TARGET)/tmp/attacks"
+	@$(WITH_PYTHON) cargo test --locked --test it -- attacks::
+	@$(WITH_PYTHON) cargo test --locked --test it -- exchanges::
+	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/matrix.py
 
 mutants: jail
 	@$(WITH_PYTHON) tools/mutants_filter.sh && tools/mutants.py

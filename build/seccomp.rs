@@ -5,7 +5,7 @@
 //!                                                          → oracle (seccompiler)  ─┘
 //!
 //! Why seccompiler is the judge and not the compiler of what is shipped: it gives a program two actions, so a policy with
-//! the fates allow, EACCES, EPERM, ENOTTY, ENOSYS and kill is a stack of programs, each a list that is searched from its
+//! the fates allow, trap, EACCES, EPERM, ENOTTY, ENOSYS and kill is a stack of programs, each a list that is searched from its
 //! beginning. The kernel pays for that in every child, at installation, where it runs each program for every system
 //! call number to fill its cache of constant answers; `seccomp/README.md` has the measurement. One binary search with all
 //! fates is cheap, but written here, and a compiler that nobody else uses deserves no trust: so the build interprets
@@ -28,7 +28,7 @@ mod policy;
 mod prove;
 
 /// The policies: each is `common.json` and the overlay of this name.
-const VARIANTS: [&str; 3] = ["full", "read_only", "no_files"];
+const VARIANTS: [&str; 4] = ["full", "read_only", "beneath", "no_files"];
 
 /// The architectures: each build checks both, and writes its own.
 const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];

@@ -164,7 +164,13 @@ def _complex(value, _):
 
 
 def _array(array, room):
-    if array.size * 2 > room:
+    # An array of no elements may still be a long list of empty ones.
+    parts = 1
+    for length in array.shape:
+        if length == 0:
+            break
+        parts *= length
+    if parts * 2 > room:
         raise TooLarge
     kind = array.dtype.kind
     if kind == "f" and array.dtype.itemsize > 8:

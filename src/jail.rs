@@ -5,6 +5,7 @@
 //! layer was granted, none is weaker in a debug build; the first that fails ends the process and is reported as
 //! (step, errno). User code can't run without a [`Jailed`].
 
+mod beneath;
 mod descriptors;
 pub mod filter;
 mod identity;
@@ -51,6 +52,8 @@ pub struct Paths {
     pub chroot: bool,
     /// Landlock allows reading below the jail root and nothing else.
     pub landlock: bool,
+    /// Without a chroot, and with Landlock: the filter lets no path be followed but by [`sys::beneath`], from the jail root.
+    pub beneath: bool,
 }
 
 /// How a child that a zygote makes becomes the supervisor's own, to reap and to die with.
@@ -122,7 +125,8 @@ impl Plan {
     pub fn filter(&self) -> &'static filter::Policy {
         match self.level {
             Level::Full | Level::Nsjail => &filter::FULL,
-            Level::Seccomp if self.paths.chroot || self.paths.landlock => &filter::READ_ONLY,
+            Level::Seccomp if self.paths.chroot => &filter::READ_ONLY,
+            Level::Seccomp if self.paths.beneath => &filter::BENEATH,
             Level::Seccomp => &filter::NO_FILES,
         }
     }
@@ -131,6 +135,23 @@ impl Plan {
     #[must_use]
     pub fn needs_ruleset(&self) -> bool {
         self.level == Level::Seccomp && self.paths.landlock
+    }
+
+    /// Whether children can open files.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.level != Level::Seccomp || self.paths.chroot || self.paths.beneath
+    }
+
+    /// Where a child works: a private /tmp, or its root.
+    fn working_directory(&self) -> PathBuf {
+        if self.has_tmp() {
+            PathBuf::from("/tmp")
+        } else if self.paths.beneath {
+            self.root.clone()
+        } else {
+            PathBuf::from("/")
+        }
     }
 
     /// Whether children have a private, writable /tmp.
@@ -232,6 +253,14 @@ pub fn seal_zygote(plan: &Plan) -> Result<(), JailError> {
     steps.take(Step::ZygoteParentDeathSignal, || nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL))
 }
 
+/// Tries to open below the jail root by itself, for a probe that ends after it.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.6, `EPERM` where a filter around the server knows no `openat2`.
+pub fn try_beneath(plan: &Plan) -> Result<(), Errno> {
+    beneath::attempt(plan)
+}
+
 /// Tries `chroot` by itself, for a probe that ends after it.
 ///
 /// # Errors
@@ -285,7 +314,7 @@ pub fn enter(
     if plan.level == Level::Full {
         steps.take(Step::PrivateTmp, || root::mount_tmp(plan.tmp_bytes, plan.tmp_inodes))?;
     }
-    steps.take(Step::WorkingDirectory, || if plan.has_tmp() { chdir("/tmp") } else { chdir("/") })?;
+    steps.take(Step::WorkingDirectory, || chdir(&plan.working_directory()))?;
     steps.take(Step::AddressSpaceLimit, || child_limits.set_address_space())?;
     steps.take(Step::CpuLimit, || child_limits.set_cpu())?;
     steps.take(Step::ProcessLimit, || limits::set_processes(plan))?;
@@ -296,6 +325,9 @@ pub fn enter(
     steps.take(Step::NoNewPrivileges, nix::sys::prctl::set_no_new_privs)?;
     if plan.needs_ruleset() {
         steps.take(Step::Landlock, || landlock::enforce(ruleset))?;
+    }
+    if plan.paths.beneath {
+        steps.take(Step::Beneath, || beneath::confine(plan))?;
     }
     steps.take(Step::Filter, || filter::install(plan.filter()))?;
     Ok(Jailed { channel: ManuallyDrop::into_inner(channel) })

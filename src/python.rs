@@ -148,18 +148,19 @@ fn find_time_zones(py: Python<'_>, setup: &Setup) -> PyResult<()> {
 fn capture(py: Python<'_>) -> PyResult<Captured> {
     let runner = names(py, include_str!("../python/runner.py"))?;
     let values = names(py, include_str!("../python/values.py"))?;
+    let system = py.import("sys")?.dict();
     let take = |from: &Bound<'_, PyDict>, name: &str| -> PyResult<Py<PyAny>> {
         let value = from.get_item(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()))?;
         Ok(value.unbind())
     };
     let (stdout, stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
-    let system = py.import("sys")?.dict();
     Ok(Captured {
         describe: take(&runner, "describe")?,
         simplify: Simplify {
             function: take(&values, "simplify")?,
             refused: take(&values, "Refused")?,
             too_large: take(&values, "TooLarge")?,
+            set_most_digits: take(&system, "set_int_max_str_digits")?,
         },
         await_to_the_end: take(&runner, "await_to_the_end")?,
         set_input: take(&runner, "set_input")?,

@@ -147,7 +147,7 @@ impl Supervisor {
                 };
                 Pool::start(kind, launcher.clone(), reaper.clone(), slots.clone())
             };
-            let has_files = plan.level == Level::Full || plan.paths.chroot || plan.paths.landlock;
+            let has_files = plan.has_files();
             Source::Warm {
                 // Where the jail has no files to import from, only what was preloaded can be imported.
                 lean: (has_files || preload.is_empty()).then(|| pool("lean", Vec::new())),

@@ -3,6 +3,7 @@
 //! Used in every process. It decides nothing: policy lives in `jail`, `zygote`, `child` and `supervisor`.
 #![expect(unsafe_code, reason = "this is the one place for raw system calls")]
 
+pub mod beneath;
 pub mod memory;
 mod process_end;
 
@@ -131,7 +132,7 @@ pub fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// `EBADF`, `EINTR`.
 pub fn duplicate_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
-    // SAFETY: the child calls this for 0 to 3 only, which nothing in it owns as an `OwnedFd` that will be closed.
+    // SAFETY: the child calls this for 0 to 4 only, which nothing in it owns as an `OwnedFd` that will be closed.
     check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into()).map(drop)
 }
 

@@ -126,6 +126,8 @@ pub struct Found {
     pub chroot: Option<i32>,
     /// Landlock.
     pub landlock: Option<i32>,
+    /// Opening files below the jail root alone.
+    pub beneath: Option<i32>,
     /// Taking an id of the range.
     pub ids: Option<i32>,
 }

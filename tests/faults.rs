@@ -29,7 +29,7 @@ const ONLY_FULL: [Step; 12] = [
     Step::PivotRoot,
     Step::PrivateTmp,
 ];
-const ONLY_SECCOMP: [Step; 2] = [Step::ChangeRoot, Step::Landlock];
+const ONLY_SECCOMP: [Step; 3] = [Step::ChangeRoot, Step::Landlock, Step::Beneath];
 
 /// An error number that nothing here gives by itself: EADV.
 const ERRNO: &str = "68";
@@ -69,7 +69,8 @@ fn setup(level: &str, start: &str, step: Step, count: Option<u32>) -> Setup {
     let setup = Setup::new(&[("MAYFLY_ISOLATION", level), ("MAYFLY_START", start), ("MAYFLY_FAULT", &fault)])
         .with("MAYFLY_PRELOAD", "")
         .with("MAYFLY_READY", "1");
-    if step == Step::BindPackages {
+    // A directory of packages is mounted at level `full`, and rules a chroot out at level `seccomp`.
+    if [Step::BindPackages, Step::Beneath].contains(&step) {
         return setup.with("MAYFLY_PACKAGES", &jail_root().join("packages").display().to_string());
     }
     setup

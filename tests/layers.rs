@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -141,7 +142,7 @@ const CHECKS: &[(&str, &[&str], Check)] = &[
     ("private-mounts", &["full", "shared"], private_mounts),
     ("devices", &["full", "shared"], devices),
     ("private-tmp", &["full", "shared"], private_tmp),
-    ("working-directory", &["full", "shared", "seccomp"], working_directory),
+    ("working-directory", &["full", "shared", "seccomp", "landlock"], working_directory),
     ("files-of-the-host", &["full", "shared", "seccomp", "landlock"], files_of_the_host),
     ("ids-of-each", &["full", "seccomp"], ids_of_each),
     ("zygote-ids", &["full"], zygote_ids),
@@ -271,6 +272,10 @@ fn mounts(_: &Server, family: Family) {
     for option in ["ro", "nosuid", "nodev"] {
         assert!(options.split(',').any(|one| one == option), "/ is {options}");
     }
+    for device in ["/dev/null", "/dev/urandom", "/dev/zero"] {
+        let (options, ..) = &table[device];
+        assert!(options.split(',').any(|one| one == "ro"), "{device} is {options}");
+    }
     let (options, _, what) = &table["/tmp"];
     for option in ["nosuid", "nodev", "noexec"] {
         assert!(options.split(',').any(|one| one == option), "/tmp is {options}");
@@ -299,7 +304,19 @@ fn private_tmp(server: &Server, _: Family) {
 }
 
 fn working_directory(server: &Server, family: Family) {
-    let expected = if server.get("/capabilities").json()["isolation"] == "full" { "/tmp" } else { "/" };
+    let told = server.get("/capabilities").json();
+    let granted = |layer: &str| told["layers"][layer]["granted"] == true;
+    let jail_root = server::jail_root();
+    let expected = match told["isolation"].as_str() {
+        Some("full") => "/tmp",
+        _ if granted("own-root") => "/",
+        // The jail root itself, where it is or a copy of it.
+        _ => {
+            let inside = link(&format!("/proc/{}/cwd", family.children[0]));
+            assert!(Path::new(&inside).join("mayfly.json").is_file(), "{inside} is not {}", jail_root.display());
+            return;
+        }
+    };
     let root = link(&format!("/proc/{}/root", family.children[0]));
     let inside = link(&format!("/proc/{}/cwd", family.children[0]));
     // Seen from outside, a chroot's directories have the chroot's path in front.
@@ -380,7 +397,9 @@ fn descriptors(_: &Server, family: Family) {
     let open = open_files(family.children[0]);
     let kinds: Vec<(i32, &str)> =
         open.iter().map(|(number, what)| (*number, what.split([':', '[']).next().unwrap_or_default())).collect();
-    assert_eq!(kinds, [(0, "/dev/null"), (1, "pipe"), (2, "pipe"), (3, "socket")], "{open:?}");
+    assert_eq!(kinds[1..], [(1, "pipe"), (2, "pipe"), (3, "socket")], "{open:?}");
+    // Seen from outside, what is below a chroot has the chroot's path in front.
+    assert!(kinds[0].0 == 0 && kinds[0].1.ends_with("/dev/null"), "{open:?}");
 }
 
 fn environment(server: &Server, family: Family) {

@@ -73,6 +73,7 @@ LAYERS = {
     "parent-death-signal": ("parent-death-signal", ""),
     "no-new-privileges": ("::no-new-privileges", "has-no-filter"),
     "landlock": ("landlock::files-of-the-host", ""),
+    "beneath": ("landlock::files-of-the-host", ""),
     "filter": ("::filter", "opens-an-internet-socket maps-anonymous-memory-executable asks-to-be-traced forks-through-the-library"),
     "clean-environment": ("::environment", "reads-the-environment-through-libc"),
     "reseed": ("reseed", "predicts-random"),
@@ -88,6 +89,8 @@ LAYERS = {
 COVERED_BY = {
     # A child inherits it from its zygote.
     "dumpable": "zygote-dumpable",
+    # Where it holds alone, paths lead from the working directory on, and nowhere else.
+    "landlock": "working-directory",
 }
 
 # What a test build can leave out as well, and why that is no mutant.
@@ -275,7 +278,7 @@ def attack_tests(program, corpus, named, without):
 
 def checked_at_start(program, layer):
     """What a server says that lacks the layer, and does not leave out the check at start."""
-    level = "seccomp" if layer in ("chroot", "landlock") else "full"
+    level = "seccomp" if set(layer.split(",")) & {"chroot", "landlock", "beneath"} else "full"
     with Server(program, level, layer) as server:
         if server.port is not None:
             return "serves"
@@ -285,7 +288,7 @@ def checked_at_start(program, layer):
 
 
 def starts(program, layer):
-    level = "seccomp" if layer in ("chroot", "landlock") else "full"
+    level = "seccomp" if set(layer.split(",")) & {"chroot", "landlock", "beneath"} else "full"
     with Server(program, level, f"{layer},verification") as server:
         return server.port is not None
 

@@ -151,11 +151,13 @@ fn low_half(value: u64) -> u32 {
     u32::try_from(value & u64::from(u32::MAX)).expect("masked to 32 bits")
 }
 
-/// What the program returns for a fate: `SECCOMP_RET_ALLOW`, `SECCOMP_RET_ERRNO` with the errno, `SECCOMP_RET_KILL_PROCESS`.
+/// What the program returns for a fate: `SECCOMP_RET_ALLOW`, `SECCOMP_RET_ERRNO` with the errno, `SECCOMP_RET_TRAP`,
+/// `SECCOMP_RET_KILL_PROCESS`.
 pub fn value(fate: Fate) -> u32 {
     match fate {
         Fate::Allow => 0x7fff_0000,
         Fate::Errno(errno) => 0x0005_0000 | u32::from(errno),
+        Fate::Trap => 0x0003_0000,
         Fate::Kill => 0x8000_0000,
     }
 }

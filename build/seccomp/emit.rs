@@ -15,6 +15,8 @@ pub enum Fate {
     Allow,
     /// Refused with this errno; `Errno(0)` is answered with 0 without being executed.
     Errno(i32),
+    /// Not executed; SIGSYS is sent, which a handler may answer.
+    Trap,
     /// SIGSYS ends the process.
     Kill,
 }
@@ -112,6 +114,7 @@ fn fate(fate: Fate) -> String {
     match fate {
         Fate::Allow => "Fate::Allow".to_owned(),
         Fate::Errno(errno) => format!("Fate::Errno({errno})"),
+        Fate::Trap => "Fate::Trap".to_owned(),
         Fate::Kill => "Fate::Kill".to_owned(),
     }
 }

@@ -156,6 +156,7 @@ fn action(fate: Fate) -> SeccompAction {
     match fate {
         Fate::Allow => SeccompAction::Allow,
         Fate::Errno(errno) => SeccompAction::Errno(errno.into()),
+        Fate::Trap => SeccompAction::Trap,
         Fate::Kill => SeccompAction::KillProcess,
     }
 }

@@ -13,6 +13,8 @@ pub enum Fate {
     Allow,
     /// Refused with this errno; `Errno(0)` is answered with 0 without being executed.
     Errno(u16),
+    /// Not executed: SIGSYS is sent, and a handler in the process itself may answer instead.
+    Trap,
     Kill,
 }
 
@@ -213,9 +215,11 @@ impl Allowed {
         let otherwise = match &self.otherwise {
             Some(written) => fate(written),
             None if cases.is_empty() => Fate::Allow,
-            None => panic!("{name}: a rule with cases says what happens otherwise"),
+            None if cases.iter().all(|case| matches!(case.fate, Fate::Errno(1..))) => Fate::Allow,
+            None => panic!("{name}: a rule that allows by case says what happens otherwise"),
         };
-        assert!(cases.is_empty() || otherwise != Fate::Allow, "{name}: a rule allows by case and refuses otherwise");
+        let allows_by_case = cases.iter().any(|case| case.fate == Fate::Allow);
+        assert!(!allows_by_case || otherwise != Fate::Allow, "{name}: a rule allows by case and refuses otherwise");
         Rule { number, name: name.clone(), cases, otherwise, comment: self.needed_by.clone() }
     }
 }
@@ -269,6 +273,7 @@ fn number(numbers: &BTreeMap<String, Option<u32>>, name: &str) -> Option<u32> {
 fn fate(written: &str) -> Fate {
     match written {
         "ALLOW" => Fate::Allow,
+        "TRAP" => Fate::Trap,
         "KILL" => Fate::Kill,
         "ZERO" => Fate::Errno(0),
         "EPERM" => Fate::Errno(1),

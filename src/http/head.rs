@@ -90,7 +90,7 @@ fn check_request_line(line: &[u8]) -> Result<bool, Fault> {
     if method.is_empty() || !method.iter().copied().all(is_token) {
         return Err(bad("Malformed request line: invalid method"));
     }
-    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) || !is_target(target) {
+    if target.is_empty() || !target.iter().copied().all(is_target_byte) || !is_target(target) {
         return Err(bad("Malformed request line: invalid target"));
     }
     match version {
@@ -101,6 +101,16 @@ fn check_request_line(line: &[u8]) -> Result<bool, Fault> {
         }
         _ => Err(bad("Malformed request line: invalid version")),
     }
+}
+
+/// A character of a target, which has no fragment (RFC 9112 §3.2): whoever strips one asks for something else.
+fn is_target_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'#'
+}
+
+/// A character of a host and port (RFC 3986 §3.2.2), which may be empty.
+fn is_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(&byte)
 }
 
 /// Whether hyper will read the target. The usual ones are told without building anything.
@@ -136,6 +146,9 @@ fn check_field<'a>(line: &'a [u8], seen: &mut Seen<'a>) -> Result<(), Fault> {
         only_once(&mut seen.coding, bad("Malformed request: Transfer-Encoding is given more than once"))
     } else if name.eq_ignore_ascii_case(b"host") {
         seen.hosts += 1;
+        if !value.iter().copied().all(is_host) {
+            return Err(bad("Malformed request: Host is no host"));
+        }
         if seen.hosts == 1 { Ok(()) } else { Err(bad("Malformed request: Host is given more than once")) }
     } else {
         Ok(())
@@ -216,6 +229,11 @@ mod tests {
             with(": empty"),
             with("no colon"),
             with("Host: y"),
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: caf\u{e9}\r\n\r\n".to_owned(),
+            "GET /#b HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
             "POST / HTTP/1.1\nHost: x\n\n".to_owned(),
             "POST / HTTP/1.1\r\nHost: x\n\r\n".to_owned(),
             "GET / HTTP/1.1\r\n\r\n".to_owned(),

@@ -5,6 +5,8 @@
 use super::{ChildDescriptors, JailError, Ruleset, Step, Steps};
 use crate::sys;
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
 
 /// The number of the one descriptor that a zygote or a cold child is started with, and of the child's channel.
@@ -14,7 +16,7 @@ pub const CONTROL: RawFd = 3;
 const RULESET: RawFd = 4;
 
 /// Moves the channel to number 3, the outputs to 1 and 2 and the ruleset to 4, and closes the rest. Descriptor 0 is
-/// /dev/null, as the supervisor started the zygote.
+/// /dev/null, opened anew: the flags of the zygote's own, which `fcntl` sets, would be those of all its children.
 pub fn keep(
     steps: Steps<'_>,
     given: ChildDescriptors,
@@ -23,6 +25,9 @@ pub fn keep(
     let failed = |errno: Errno| JailError { step: Step::Descriptors, errno: errno as i32 };
     let ChildDescriptors { channel, stdout, stderr } = given;
     let moved = || -> Result<(), Errno> {
+        let nothing = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        sys::duplicate_onto(nothing.as_fd(), 0)?;
+        let _ = nothing.into_raw_fd();
         sys::duplicate_onto(stdout.as_fd(), 1)?;
         sys::duplicate_onto(stderr.as_fd(), 2)?;
         sys::duplicate_onto(channel.as_fd(), CONTROL)

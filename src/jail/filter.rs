@@ -10,7 +10,7 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/filters.rs"));
 }
 
-pub use generated::{Case, Condition, FULL, Fate, NO_FILES, Policy, READ_ONLY, Rule};
+pub use generated::{BENEATH, Case, Condition, FULL, Fate, NO_FILES, Policy, READ_ONLY, Rule};
 
 /// Puts the policy in force for this process, for good.
 ///

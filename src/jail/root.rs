@@ -25,11 +25,14 @@ pub fn bind(root: &Path) -> Result<(), Errno> {
     mount(Some(root), root, NOTHING, MsFlags::MS_BIND, NOTHING)
 }
 
-/// Places the host's three harmless devices. A user namespace may not make device nodes, but may bind them.
+/// Places the host's three harmless devices. A user namespace may not make device nodes, but may bind them. They can be written
+/// to all the same; what a read-only mount keeps is the node itself, which is the host's: whoever may write to a file may
+/// set its times, and everybody may read them.
 pub fn bind_devices(root: &Path) -> Result<(), Errno> {
     for device in DEVICES {
         let inside = root.join("dev").join(device);
         mount(Some(&Path::new("/dev").join(device)), &inside, NOTHING, MsFlags::MS_BIND, NOTHING)?;
+        remount(&inside, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC)?;
     }
     Ok(())
 }
@@ -41,13 +44,18 @@ pub fn bind_packages(packages: &Path, root: &Path) -> Result<(), Errno> {
     make_read_only(&inside)
 }
 
-/// Makes a bind mount read-only, without set-uid programs and devices. Flags that the mount has already are named again:
-/// in a user namespace they are locked, and leaving one out would be refused.
+/// Makes a bind mount read-only, without set-uid programs and devices.
 pub fn make_read_only(mounted: &Path) -> Result<(), Errno> {
+    remount(mounted, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)
+}
+
+/// Adds flags to a bind mount. Those that it has already are named again: in a user namespace they are locked, and leaving one
+/// out would be refused.
+fn remount(mounted: &Path, flags: MsFlags) -> Result<(), Errno> {
     let now = statvfs(mounted)?.flags();
-    let mut flags =
-        MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | flags;
     for (has, keep) in [
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
         (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
         (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
         (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),

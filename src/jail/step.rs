@@ -104,6 +104,8 @@ steps! {
     NoNewPrivileges => "no-new-privileges",
     /// At level `seccomp`: Landlock's path policy.
     Landlock => "landlock",
+    /// At level `seccomp` without a chroot: paths lead from the jail root on.
+    Beneath => "beneath",
     /// The seccomp filter, last.
     Filter => "filter",
 }

@@ -35,6 +35,8 @@ macro_rules! checks {
 checks! {
     /// /etc/passwd and /proc can't be opened.
     HostFiles => "no file of the host can be opened",
+    /// Where files can be opened at all, the standard library can.
+    Library => "the standard library can be read",
     /// Nothing can be created outside /tmp.
     ReadOnly => "nothing outside /tmp can be written",
     /// A private /tmp can be written where there is one, and nothing where there is none.
@@ -80,6 +82,10 @@ fn holds(plan: &Plan, check: Check) -> bool {
         Check::HostFiles => !["/etc/passwd", "/proc/self/environ", "/proc/1/environ", "/sys/kernel", "/root", "/home"]
             .iter()
             .any(|path| root::can_open(path)),
+        Check::Library => {
+            let library = plan.root_inside().join(plan.stdlib.strip_prefix("/").unwrap_or(&plan.stdlib));
+            !plan.has_files() || library.to_str().is_some_and(root::can_open)
+        }
         Check::ReadOnly => {
             !["/mayfly-probe", "/usr/lib/mayfly-probe", "/dev/mayfly-probe"].iter().any(|path| can_create(path))
         }

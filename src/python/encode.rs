@@ -49,6 +49,8 @@ pub(super) struct Simplify {
     pub(super) function: Py<PyAny>,
     pub(super) refused: Py<PyAny>,
     pub(super) too_large: Py<PyAny>,
+    /// `sys.set_int_max_str_digits`.
+    pub(super) set_most_digits: Py<PyAny>,
 }
 
 /// Encodes one value; its JSON text may take `room` bytes.
@@ -262,8 +264,12 @@ impl<'py> Encoder<'_, 'py> {
         if bits.unwrap_or(u64::MAX) > MAX_BITS {
             return Err(self.refuse(TOO_LONG));
         }
-        // Fails where the script lowered the interpreter's own limit.
-        match number.str().map(|digits| digits.to_string_lossy().into_owned()) {
+        let digits = number.str().or_else(|_| {
+            // The script lowered the interpreter's own limit.
+            self.simplify.set_most_digits.bind(number.py()).call1((MAX_DIGITS,))?;
+            number.str()
+        });
+        match digits.map(|digits| digits.to_string_lossy().into_owned()) {
             Ok(digits) if digits.trim_start_matches('-').len() <= MAX_DIGITS => Ok(digits),
             _ => Err(self.refuse(TOO_LONG)),
         }

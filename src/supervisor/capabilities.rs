@@ -146,6 +146,15 @@ pub fn layers(plan: &Plan, attempts: &[Attempt]) -> Vec<Layer> {
         }
     };
     layers.push(Layer { name: "landlock", missing: when(landlock, &why) });
+    let why = || match (namespaces, plan.paths.chroot) {
+        (true, _) => "not needed: the mount namespace holds".to_owned(),
+        (_, true) => "not needed: the root is its own".to_owned(),
+        _ => match found.and_then(|found| found.beneath) {
+            None => "without Landlock no path is followed".to_owned(),
+            number => errno(number),
+        },
+    };
+    layers.push(Layer { name: "paths-below-root", missing: when(plan.paths.beneath, &why) });
     let own_ids = plan.ids != Ids::Shared;
     let why = || match found.and_then(|found| found.ids) {
         Some(number) => errno(Some(number)),

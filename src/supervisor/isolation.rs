@@ -160,7 +160,7 @@ impl Tools<'_> {
 
     /// Tries one level, with the strongest ids that it can have.
     pub async fn attempt(&self, level: Level) -> Attempt {
-        let none = Paths { chroot: false, landlock: false };
+        let none = Paths { chroot: false, landlock: false, beneath: false };
         match level {
             Level::Full => {
                 let ids = if nix::unistd::geteuid().is_root() { HIGH_RANGE } else { Ids::Shared };
@@ -173,7 +173,9 @@ impl Tools<'_> {
                     Ok(found) => {
                         // Packages elsewhere can't be seen after a chroot, and nothing can be mounted at this level.
                         let chroot = found.chroot.is_none() && self.config.packages.is_none();
-                        let paths = Paths { chroot, landlock: found.landlock.is_none() };
+                        let landlock = found.landlock.is_none();
+                        let beneath = landlock && !chroot && found.beneath.is_none();
+                        let paths = Paths { chroot, landlock, beneath };
                         let ids = if found.ids.is_none() { HIGH_RANGE } else { Ids::Shared };
                         let result = self.verify_adapting(self.plan(level, ids, paths)).await;
                         Attempt { level, result, found: Some(found) }
@@ -207,7 +209,7 @@ impl Tools<'_> {
 
     /// nsjail with an id for each slot where the server may hand them out, else with the server's own.
     async fn verify_nsjail(&self, wrapper: &Wrapper) -> Result<Plan, Unavailable> {
-        let none = Paths { chroot: false, landlock: false };
+        let none = Paths { chroot: false, landlock: false, beneath: false };
         let candidates =
             if nix::unistd::geteuid().is_root() { &[HIGH_RANGE, LOW_RANGE, Ids::Shared][..] } else { &[Ids::Shared] };
         let mut result = Err(Unavailable::NoNsjail);

@@ -222,7 +222,7 @@ mod tests {
             stdlib: PathBuf::from("/usr/lib/python3.11"),
             packages: Some(PathBuf::from("/packages of mine")),
             ids: Ids::Range { first: 1000, count: 10 },
-            paths: crate::jail::Paths { chroot: false, landlock: false },
+            paths: crate::jail::Paths { chroot: false, landlock: false, beneath: false },
             parentage: crate::jail::Parentage::Sibling,
             tmp_bytes: 4096,
             tmp_inodes: Some(TMP_INODES),

@@ -110,7 +110,7 @@ fn from_reply(reply: Reply) -> Outcome {
 fn from_end(how: How, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> Outcome {
     let number = match how {
         How::Exited(status) => {
-            let message = format!("the script ended its process with status {status} before main() returned");
+            let message = format!("the script's process ended with status {status} before there was a result");
             return failed(Code::Exited, message);
         }
         How::Signalled(number) => number,

@@ -266,6 +266,7 @@ fn channels() -> Result<([OwnedFd; 3], ChildDescriptors), Errno> {
 /// Tries each layer of level `seccomp` by itself. The process ends after it, so nothing is undone.
 fn probe(plan: &Plan) -> Found {
     let landlock = jail::make_ruleset(plan).err().map(|errno| errno as i32);
+    let beneath = jail::try_beneath(plan).err().map(|errno| errno as i32);
     let chroot = jail::try_chroot(plan).err().map(|errno| errno as i32);
     let ids = jail::try_ids(plan).err().map(|errno| errno as i32);
     #[cfg(feature = "fault-injection")]
@@ -274,5 +275,5 @@ fn probe(plan: &Plan) -> Found {
     };
     #[cfg(feature = "fault-injection")]
     let (chroot, landlock) = (lacks("kernel-chroot", chroot), lacks("kernel-landlock", landlock));
-    Found { chroot, landlock, ids }
+    Found { chroot, landlock, beneath, ids }
 }

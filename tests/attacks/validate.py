@@ -14,7 +14,8 @@ import tomllib
 
 HERE = pathlib.Path(__file__).parent
 LARGEST_SCRIPT = 10_240
-LEVELS = {"full", "seccomp", "nsjail"}
+# Levels, and `landlock`: level seccomp where Landlock holds and chroot does not.
+LEVELS = {"full", "seccomp", "landlock", "nsjail"}
 CODES = {"syntax_error", "no_main", "exception", "exited", "timeout", "cpu_limit", "memory_limit", "output_limit",
          "result_too_large", "result_not_serializable", "blocked", "crashed"}
 LAYERS = {
@@ -31,7 +32,7 @@ LAYERS = {
     "kernel", "documented",
 }
 FIELDS = {
-    "attack": {"name", "row", "denies", "levels", "open_at", "prelude", "first", "beside", "each", "differ", "request", "script",
+    "attack": {"name", "row", "denies", "levels", "prelude", "first", "beside", "each", "differ", "request", "script",
                "expect", "expect_at", "stops", "seen_to_succeed_unjailed"},
     "exchange": {"name", "row", "denies", "levels", "connections", "rounds", "needs", "steps", "stops"},
 }

@@ -52,9 +52,9 @@ WAYS = [
     Way("privileged", "full", ["--privileged"], NAMESPACES),
     Way("our outer profile, hardened", "full", [*OUTER_PROFILE, *HARDENED, "--env", "MAYFLY_ISOLATION=full"], NAMESPACES),
     Way("our outer profile, as root", "full", [*OUTER_PROFILE, "--user", "0"], [*NAMESPACES, "own-ids"]),
-    Way("plain", "seccomp", [], ["landlock"], ["own-root", "own-ids", *NAMESPACES[:4]]),
+    Way("plain", "seccomp", [], ["landlock", "paths-below-root"], ["own-root", "own-ids", *NAMESPACES[:4]]),
     Way("plain as root", "seccomp", ["--user", "0"], ["landlock", "own-root", "own-ids"], NAMESPACES[:4]),
-    Way("hardened", "seccomp", HARDENED, ["landlock"], ["own-root", "own-ids", *NAMESPACES[:4]]),
+    Way("hardened", "seccomp", HARDENED, ["landlock", "paths-below-root"], ["own-root", "own-ids", *NAMESPACES[:4]]),
     Way("gvisor", "full", ["--runtime", "runsc"], NAMESPACES),
 ]
 

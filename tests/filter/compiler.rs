@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 /// The policies as the library has them.
-pub const VARIANTS: [&filter::Policy; 3] = [&filter::FULL, &filter::READ_ONLY, &filter::NO_FILES];
+pub const VARIANTS: [&filter::Policy; 4] = [&filter::FULL, &filter::READ_ONLY, &filter::BENEATH, &filter::NO_FILES];
 
 /// What the kernel takes.
 pub type Filter = Vec<libc::sock_filter>;

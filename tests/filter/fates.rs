@@ -4,6 +4,8 @@ use crate::child::{self, Sheet};
 use crate::compiler::Filter;
 use mayfly::jail::filter::Fate;
 use mayfly::sys::{self, How};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// A call as it is made: the number register in full, and all arguments.
 #[derive(Clone, Copy, Debug)]
@@ -36,13 +38,35 @@ const WITNESS: i32 = 4000;
 /// On the sheet: executed, or would have been.
 const ALLOWED: u64 = u64::MAX;
 
-/// What became of each call under filters installed in this order. A new child is forked where a call killed the last.
+/// On the sheet: the handler was called.
+const TRAPPED: u64 = u64::MAX - 1;
+
+/// Where a child's handler writes to, and what its call's place is.
+static SHEET: AtomicPtr<Sheet> = AtomicPtr::new(null_mut());
+static PLACE: AtomicUsize = AtomicUsize::new(0);
+
+/// Has the calls that the filter hands to a handler told from those it kills for: only the first get here.
+fn hear_of_traps(sheet: &'static Sheet) -> Result<(), String> {
+    extern "C" fn write_down(_signal: libc::c_int) {
+        // SAFETY: it was stored below, and is never unmapped.
+        unsafe { &*SHEET.load(Ordering::Relaxed) }.answer(PLACE.load(Ordering::Relaxed), TRAPPED);
+        // Under most policies a handler has no way back.
+        child::die()
+    }
+    SHEET.store(std::ptr::from_ref(sheet).cast_mut(), Ordering::Relaxed);
+    // SAFETY: the handler stores a number and ends the process.
+    let before = unsafe { libc::signal(libc::SIGSYS, write_down as *const () as libc::sighandler_t) };
+    if before == libc::SIG_ERR { Err("no handler for SIGSYS".to_owned()) } else { Ok(()) }
+}
+
+/// What became of each call under filters installed in this order. A new child is forked where a call ended the last.
 pub fn fates(mode: Mode, filters: &[Filter], calls: &[Call]) -> Result<Vec<Fate>, String> {
     let sheet = Sheet::new();
     let mut fates = Vec::with_capacity(calls.len());
     while fates.len() < calls.len() {
         let rest = &calls[fates.len()..];
         let (how, words) = child::run(child::PATIENT, sheet, || {
+            hear_of_traps(sheet)?;
             if mode == Mode::Witnessed {
                 sys::install_filter(&witness()).map_err(|errno| format!("the witness is refused: {errno}"))?;
             }
@@ -50,6 +74,7 @@ pub fn fates(mode: Mode, filters: &[Filter], calls: &[Call]) -> Result<Vec<Fate>
                 sys::install_filter(filter).map_err(|errno| format!("the filter is refused: {errno}"))?;
             }
             for (index, call) in rest.iter().enumerate() {
+                PLACE.store(index, Ordering::Relaxed);
                 sheet.answer(index, make(call));
             }
             match mode {
@@ -61,8 +86,12 @@ pub fn fates(mode: Mode, filters: &[Filter], calls: &[Call]) -> Result<Vec<Fate>
             (0..rest.len()).map(|index| sheet.take(index)).take_while(|answer| *answer != 0).collect();
         fates.extend(answers.iter().map(|answer| match *answer {
             ALLOWED => Fate::Allow,
+            TRAPPED => Fate::Trap,
             refused => Fate::Errno(i32::try_from(refused - 1).expect("written below")),
         }));
+        if answers.last() == Some(&TRAPPED) {
+            continue;
+        }
         match (how, words, rest.get(answers.len())) {
             (How::Signalled(libc::SIGSYS), _, Some(_)) => fates.push(Fate::Kill),
             (How::Signalled(libc::SIGILL), _, None) if mode == Mode::Witnessed => {}

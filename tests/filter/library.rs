@@ -45,6 +45,7 @@ fn fate(fate: policy::Fate) -> Fate {
     match fate {
         policy::Fate::Allow => Fate::Allow,
         policy::Fate::Errno(errno) => Fate::Errno(errno.into()),
+        policy::Fate::Trap => Fate::Trap,
         policy::Fate::Kill => Fate::Kill,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `numbers`: every system call number and every argument that is looked at meets the fate the policy says. `refusals` and
 //! `ways`: what must be refused, written here by hand and not read from the policy. `needs`: what must work, so that each
-//! allowed call has something that breaks without it. `mutants`: that all this notices when a rule is wrong.
+//! allowed call has something that breaks without it; `beneath`: that paths lead from the root on. `mutants`: that all this notices when a rule is wrong.
 //!
 //! Each test runs in a process of its own, which has one thread, no privilege and no request to lose, and forks a child for
 //! what it tries; the child installs the filter as the jail does. The filter needs no interpreter, so there is none here.
@@ -14,6 +14,7 @@
 #![expect(unsafe_code, reason = "system calls are made with arguments that no safe wrapper would pass on")]
 
 mod alone;
+mod beneath;
 mod child;
 mod compiler;
 mod cost;
@@ -50,6 +51,7 @@ fn tests() -> Vec<Test> {
         refusals::tests(),
         ways::tests(),
         needs::tests(),
+        beneath::tests(),
         mutants::tests(),
     ];
     rooms.into_iter().flatten().collect()

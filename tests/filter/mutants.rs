@@ -5,7 +5,7 @@
 //! make two of these kinds for good, for the tests that need the whole server: see `MAYFLY_DROP_RULE` in `seccomp/README.md`.
 
 use crate::child::{IMPATIENT, PATIENT, Patience, Sheet};
-use crate::compiler::policy::{Fate, Policy};
+use crate::compiler::policy::{Fate, Policy, Rule};
 use crate::compiler::{self, VARIANTS};
 use crate::{Test, Verdict, needs, refusals, test};
 
@@ -40,10 +40,15 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
+/// Whether a handler may answer it by case.
+fn traps(rule: &Rule) -> bool {
+    rule.cases.iter().any(|case| case.fate == Fate::Trap)
+}
+
 fn mutants(variant: &str) -> Vec<Mutant> {
     let policy = compiler::written(variant);
     let mut mutants = Vec::new();
-    for (index, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| rule.allows()) {
+    for (index, rule) in policy.rules.iter().enumerate().filter(|(_, rule)| rule.allows() || traps(rule)) {
         let name = &rule.name;
         mutants.push(Mutant {
             change: format!("no rule for `{name}`"),
@@ -61,10 +66,11 @@ fn mutants(variant: &str) -> Vec<Mutant> {
             if rule.cases.len() > 1 {
                 let mut changed = policy.clone();
                 changed.rules[index].cases.remove(number);
+                let refuses = matches!(case.fate, Fate::Errno(1..));
                 mutants.push(Mutant {
                     change: format!("`{name}` without the case {told}"),
                     policy: changed,
-                    harm: Harm::Refuses,
+                    harm: if refuses { Harm::Allows } else { Harm::Refuses },
                 });
             }
             // A case that answers without executing lets nothing in, however wide it is; a rule of one condition is above.

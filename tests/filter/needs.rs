@@ -10,7 +10,7 @@ use crate::fates::{Call, raw};
 use crate::{Test, Verdict, test};
 use libc::{c_int, c_long, c_void};
 use mayfly::jail::filter::Policy;
-use mayfly::sys::{self, How};
+use mayfly::sys::{self, How, beneath};
 use nix::errno::Errno;
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -47,7 +47,7 @@ impl Files {
     pub fn of(policy: &str) -> Self {
         match policy {
             "full" => Self::Writing,
-            "read_only" => Self::Reading,
+            "read_only" | "beneath" => Self::Reading,
             _ => Self::None,
         }
     }
@@ -132,7 +132,10 @@ pub fn met(patience: Patience, sheet: &Sheet, filter: &Filter, need: &Need) -> V
     fs::create_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let (how, verdict) = child::run(patience, sheet, || {
         std::env::set_current_dir(&directory).map_err(|error| error.to_string())?;
-        (need.act)(&|| sys::install_filter(filter).map_err(|errno| format!("the filter is refused: {errno}")))
+        (need.act)(&|| {
+            prepare()?;
+            sys::install_filter(filter).map_err(|errno| format!("the filter is refused: {errno}"))
+        })
     });
     fs::remove_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     match verdict {
@@ -142,6 +145,12 @@ pub fn met(patience: Patience, sheet: &Sheet, filter: &Filter, need: &Need) -> V
         Some(verdict) => verdict,
         None => Err(format!("it ended by {how:?} on the way")),
     }
+}
+
+/// What the policy `beneath` asks of the process. Under the others nothing uses it.
+fn prepare() -> Verdict {
+    beneath::lay_down_terms().map_err(|errno| format!("the terms: {errno}"))?;
+    beneath::answer(Vec::new()).map_err(|errno| format!("the handler: {errno}"))
 }
 
 /// The one need that is about how the child ends.

@@ -5,7 +5,8 @@ use crate::compiler::{Filter, VARIANTS};
 use crate::fates::{Call, Mode, fates};
 use crate::{Test, Verdict, test};
 use libc::{EACCES, ENOSYS, ENOTTY, EPERM};
-use mayfly::jail::filter::{FULL, Fate, Policy};
+use mayfly::jail::filter::{BENEATH, FULL, Fate, Policy};
+use mayfly::sys::beneath;
 
 /// One system call that is allowed with some arguments.
 struct Refusals {
@@ -25,7 +26,8 @@ enum Width {
     Long,
 }
 
-const ANYTHING: u64 = 0x1000;
+/// An address like any other, above those that the policy `beneath` refuses whatever is asked.
+const ANYTHING: u64 = 0x1000_0000;
 
 const REFUSALS: &[Refusals] = &[
     Refusals { name: "mmap", number: libc::SYS_mmap, errno: EPERM, never: mmap, width: Width::Long },
@@ -90,14 +92,23 @@ pub fn tests() -> Vec<Test> {
         tests.push(test(format!("refusals::{}::openat", policy.name), || open_refused(policy.name, policy.filter)));
         tests.push(test(format!("refusals::{}::locks", policy.name), || locks(policy)));
     }
+    tests.push(test("refusals::beneath::terms", || terms_refused(BENEATH.filter)));
+    tests.extend(CHANGES.map(|name| {
+        test(format!("refusals::beneath::{name}-of-the-terms"), move || changes_refused(BENEATH.filter, name))
+    }));
     tests
 }
 
 /// The tests that this filter, in place of the policy's own, makes fail.
 pub fn red(filter: &Filter, policy: &str) -> Vec<String> {
     let refusals = REFUSALS.iter().map(|refusals| (refusals.name, refused(filter, refusals)));
-    let verdicts = refusals.chain([("openat", open_refused(policy, filter))]);
-    verdicts.filter(|(_, verdict)| verdict.is_err()).map(|(name, _)| format!("refusals: {name}")).collect()
+    let mut verdicts: Vec<(String, Verdict)> =
+        refusals.chain([("openat", open_refused(policy, filter))]).map(|(name, red)| (name.to_owned(), red)).collect();
+    if policy == BENEATH.name {
+        verdicts.push(("terms".to_owned(), terms_refused(filter)));
+        verdicts.extend(CHANGES.map(|name| (format!("{name}-of-the-terms"), changes_refused(filter, name))));
+    }
+    verdicts.into_iter().filter(|(_, verdict)| verdict.is_err()).map(|(name, _)| format!("refusals: {name}")).collect()
 }
 
 fn refused(filter: &Filter, refusals: &Refusals) -> Verdict {
@@ -313,15 +324,65 @@ fn open_refused(policy: &str, filter: &[libc::sock_filter]) -> Verdict {
     let to_read = [libc::O_RDONLY, libc::O_RDONLY | libc::O_CLOEXEC, libc::O_DIRECTORY];
     let refused: &[&[i32]] = match policy {
         "full" => &[&path_only],
-        "read_only" => &[&path_only, &to_change],
+        "read_only" | "beneath" => &[&path_only, &to_change],
         _ => &[&path_only, &to_change, &to_read],
     };
-    let lower: Vec<_> = refused.concat().into_iter().map(open).collect();
-    let upper =
-        lower.iter().map(|args| args.map(|arg| if arg == ANYTHING { arg } else { arg | 0xffff_ffff_0000_0000 }));
-    let all: Vec<_> = lower.iter().copied().chain(upper).collect();
-    expect(filter, libc::SYS_openat, &all, Fate::Errno(EACCES))
+    let all = |flags: &[i32]| {
+        let lower: Vec<_> = flags.iter().copied().map(open).collect();
+        let upper = lower
+            .iter()
+            .map(|args| args.map(|arg| if arg == ANYTHING { arg } else { arg | 0xffff_ffff_0000_0000 }))
+            .collect();
+        [lower, upper].concat()
+    };
+    expect(filter, libc::SYS_openat, &all(&refused.concat()), Fate::Errno(EACCES))?;
+    if policy == BENEATH.name {
+        expect(filter, libc::SYS_openat, &all(&to_read), Fate::Trap)?;
+        let about = [[int(libc::AT_FDCWD), ANYTHING, ANYTHING, 0, 0, 0], [0, ANYTHING, ANYTHING, 0x1000, 0, 0]];
+        expect(filter, libc::SYS_newfstatat, &about, Fate::Trap)?;
+    }
+    Ok(())
 }
+
+/// `sizeof(struct open_how)`.
+const SIZE: u64 = 0x18;
+
+/// `openat2` on any terms but those that nobody can change.
+fn terms_refused(filter: &[libc::sock_filter]) -> Verdict {
+    let on = |terms: u64, size: u64| [int(libc::AT_FDCWD), ANYTHING, terms, size, 0, 0];
+    // Which of the four sets it is are two bits.
+    let elsewhere = each_bit().filter(|bit| ![0x20, 0x40].contains(bit)).map(|bit| on(LAID_DOWN ^ bit, SIZE));
+    let longer = each_bit().map(|bit| on(LAID_DOWN, SIZE ^ bit));
+    let others = [on(0, SIZE), on(ANYTHING, SIZE), on(LAID_DOWN + 0x80, SIZE), on(LAID_DOWN, 0), on(LAID_DOWN, 4096)];
+    let all: Vec<_> = elsewhere.chain(longer).chain(others).collect();
+    expect(filter, libc::SYS_openat2, &all, Fate::Errno(EACCES))
+}
+
+/// Whatever would change what is mapped where the terms are. A range that holds them begins with them or below.
+fn changes_refused(filter: &[libc::sock_filter], name: &str) -> Verdict {
+    const FIXED: u64 = 0x10;
+    const PRIVATE_ANONYMOUS: u64 = 0x22;
+    const LONG: u64 = 1 << 46;
+    let (number, with): (_, fn(u64, u64) -> [u64; 6]) = match name {
+        "mmap" => (libc::SYS_mmap, |at, long| [at, long, READ | WRITE, PRIVATE_ANONYMOUS | FIXED, u64::MAX, 0]),
+        "munmap" => (libc::SYS_munmap, |at, long| [at, long, 0, 0, 0, 0]),
+        "mprotect" => (libc::SYS_mprotect, |at, long| [at, long, READ | WRITE, 0, 0, 0]),
+        _ => (libc::SYS_mremap, |at, long| [at, long, 0x2000, 1, 0, 0]),
+    };
+    let mut all = Vec::new();
+    for at in [0, 0x1000, 0x1_0000, LAID_DOWN - 0x1000, LAID_DOWN, LAID_DOWN + 0x20, 0x1f_ffff] {
+        all.extend([0x1000, 0x20_0000, LONG, u64::MAX].map(|long| with(at, long)));
+        if name != "mmap" {
+            // aarch64 takes the upper byte for a tag; mmap alone does not.
+            all.extend([with(at | 0x0100_0000_0000_0000, 0x1000), with(at | 0xff00_0000_0000_0000, 0x1000)]);
+        }
+    }
+    expect(filter, number, &all, Fate::Errno(EPERM))
+}
+
+const CHANGES: [&str; 4] = ["mmap", "munmap", "mprotect", "mremap"];
+
+const LAID_DOWN: u64 = beneath::TERMS as u64;
 
 /// The one lock that is answered, and only where a job has files of its own.
 fn locks(policy: &Policy) -> Verdict {

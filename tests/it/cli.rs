@@ -91,7 +91,7 @@ fn run_fails_with_the_error_on_stderr() {
         ("x = 1", "main"),
         ("def main():\n    return object()", "result is "),
         ("import sys\nsys.exit(3)", "exit"),
-        ("import os\nos._exit(0)", "ended its process with status 0"),
+        ("import os\nos._exit(0)", "process ended with status 0"),
         ("def main():\n    return 'x' * (1 << 21)", "larger"),
         ("def main():\n    return bytearray(1 << 34)", "Memory"),
     ];

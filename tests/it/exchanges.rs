@@ -6,11 +6,13 @@ use crate::Trial;
 use crate::attacks::{canary, files, read};
 use crate::group::Group;
 use crate::levels::expected;
+use crate::record::Record;
 use crate::server::{Answer, Connection, Server};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,7 +52,7 @@ struct Exchange {
     needs: Option<String>,
     steps: Vec<Step>,
     levels: Option<Vec<String>>,
-    #[expect(dead_code, reason = "for the table of what stops what")]
+    #[expect(dead_code, reason = "for the table of what stops what, which tools/matrix.py makes")]
     stops: String,
     #[expect(dead_code, reason = "a row of the list that the corpus began with")]
     row: Option<u32>,
@@ -106,11 +108,19 @@ pub fn trials() -> Vec<Trial> {
         .with("MAYFLY_IDLE_MS", &setting(times.idle_ms));
     let group = Group::new("exchanges", setup);
     let mut trials = Vec::new();
+    let applies = |exchange: &Exchange| {
+        exchange.levels.as_ref().is_none_or(|levels| levels.iter().any(|level| level == place.level()))
+    };
+    let record = Record::new("front", exchanges.iter().filter(|exchange| applies(exchange)).count());
     for exchange in exchanges {
-        if exchange.levels.as_ref().is_none_or(|levels| levels.iter().any(|level| level == place.level())) {
+        if applies(&exchange) {
             let name = exchange.name.clone();
             let measures_time = exchange.steps.iter().any(|step| step.answers_meanwhile.is_some());
-            let play = move |server: &Server| exchange.run(server);
+            let record = Arc::clone(&record);
+            let play = move |server: &Server| {
+                exchange.run(server);
+                record.write_down(&exchange.name, BTreeSet::new());
+            };
             trials.push(if measures_time { group.lone_trial(&name, play) } else { group.trial(&name, play) });
         }
     }

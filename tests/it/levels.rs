@@ -1,7 +1,9 @@
 //! Which isolation the machine grants, and whether that is what the run was told to expect.
 //!
 //! A *place* is a level under the circumstances that tests care for: `landlock` is level `seccomp` for a server without
-//! root, where no chroot holds and Landlock alone keeps paths.
+//! root, where no chroot holds and Landlock alone keeps paths; `no-files` is the same where a filter around the server
+//! refuses Landlock too, as old container engines do, so that no path is followed. Only attacks are played there, because
+//! most scripts need a file.
 
 use crate::server::{PROGRAM, Setup, jail_root};
 use crate::{Trial, tests};
@@ -18,6 +20,7 @@ pub enum Place {
     Full,
     Seccomp,
     Landlock,
+    NoFiles,
     Nsjail,
 }
 
@@ -29,13 +32,14 @@ impl Place {
             Self::Full => "full",
             Self::Seccomp => "seccomp",
             Self::Landlock => "landlock",
+            Self::NoFiles => "no-files",
             Self::Nsjail => "nsjail",
         }
     }
 
     /// The level's name in settings and answers.
     pub fn level(self) -> &'static str {
-        if self == Self::Landlock { "seccomp" } else { self.as_str() }
+        if matches!(self, Self::Landlock | Self::NoFiles) { "seccomp" } else { self.as_str() }
     }
 
     /// Whether scripts have a /tmp to write to.
@@ -50,8 +54,11 @@ impl Place {
 
     /// A server's settings for this place.
     pub fn setup(self, settings: &[(&str, &str)]) -> Setup {
-        let setup = Setup::new(settings).with("MAYFLY_ISOLATION", self.level());
-        if self == Self::Landlock && geteuid().is_root() {
+        let mut setup = Setup::new(settings).with("MAYFLY_ISOLATION", self.level());
+        if self == Self::NoFiles {
+            setup = setup.without_landlock();
+        }
+        if matches!(self, Self::Landlock | Self::NoFiles) && geteuid().is_root() {
             let (program, root) = public_copy();
             return setup.by_user(NOBODY, program, root);
         }
@@ -124,7 +131,19 @@ fn is_public(path: &Path) -> bool {
 }
 
 pub fn trials() -> Vec<Trial> {
-    tests![the_machine_grants_what_is_expected]
+    tests![the_machine_grants_what_is_expected, without_landlock_and_chroot_no_path_is_followed]
+}
+
+/// Where attacks are played: the places that are expected, and beside `landlock` what is left without it.
+pub fn attacked() -> Vec<Place> {
+    let beside = |place| if place == Place::Landlock { vec![place, Place::NoFiles] } else { vec![place] };
+    expected().into_iter().flat_map(beside).collect()
+}
+
+fn without_landlock_and_chroot_no_path_is_followed() {
+    if attacked().contains(&Place::NoFiles) {
+        assert!(is_granted(Place::NoFiles), "a server without Landlock and chroot");
+    }
 }
 
 fn the_machine_grants_what_is_expected() {
@@ -148,7 +167,8 @@ fn is_granted(place: Place) -> bool {
     match place {
         Place::Full => has("pid-namespace") && has("mount-namespace") && has("network-namespace"),
         Place::Seccomp => has("own-root"),
-        Place::Landlock => has("landlock") && !has("own-root"),
+        Place::Landlock => has("landlock") && has("paths-below-root") && !has("own-root"),
+        Place::NoFiles => !["landlock", "paths-below-root", "own-root"].into_iter().any(has),
         Place::Nsjail => true,
     }
 }

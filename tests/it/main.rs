@@ -18,6 +18,7 @@ mod group;
 mod imports;
 mod levels;
 mod life;
+mod record;
 mod server;
 mod settings;
 

@@ -3,6 +3,7 @@
 //! Runs in the test process, which never runs Python itself. Whoever drops a [`Server`] ends and reaps it. Everything that a
 //! test needs to know of processes is read from /proc: the server's own word counts for nothing here.
 
+use mayfly::sys;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -43,12 +44,27 @@ pub struct Setup {
     root: PathBuf,
     settings: Vec<(String, String)>,
     user: Option<u32>,
+    without_landlock: bool,
 }
+
+/// Answers every call of Landlock's with ENOSYS, as a kernel without it does and as the filters of old container engines do.
+const NO_LANDLOCK: [sys::Instruction; 4] = {
+    const fn instruction(code: u16, jf: u8, k: u32) -> sys::Instruction {
+        sys::Instruction { code, jt: 0, jf, k }
+    }
+    [
+        instruction(0x20, 0, 0),
+        // landlock_create_ruleset, on every architecture.
+        instruction(0x15, 1, 444),
+        instruction(0x06, 0, 0x0005_0000 | 0x26),
+        instruction(0x06, 0, 0x7fff_0000),
+    ]
+};
 
 impl Setup {
     pub fn new(settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { program: PROGRAM.into(), root: jail_root(), settings, user: None }
+        Self { program: PROGRAM.into(), root: jail_root(), settings, user: None, without_landlock: false }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -59,6 +75,12 @@ impl Setup {
     /// The server runs as this user, who must be able to reach `program` and `root`.
     pub fn by_user(mut self, user: u32, program: PathBuf, root: PathBuf) -> Self {
         (self.user, self.program, self.root) = (Some(user), program, root);
+        self
+    }
+
+    /// The server finds no Landlock.
+    pub fn without_landlock(mut self) -> Self {
+        self.without_landlock = true;
         self
     }
 
@@ -74,6 +96,16 @@ impl Setup {
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         if let Some(user) = self.user {
             command.uid(user).gid(user).current_dir("/");
+        }
+        if self.without_landlock {
+            // SAFETY: between fork and exec two calls are made, which are async-signal-safe and allocate nothing.
+            #[expect(unsafe_code, reason = "a process can only be given a filter from within")]
+            unsafe {
+                command.pre_exec(|| {
+                    nix::sys::prctl::set_no_new_privs()?;
+                    Ok(sys::install_filter(&NO_LANDLOCK)?)
+                });
+            }
         }
         command
     }
