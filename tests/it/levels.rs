@@ -51,12 +51,17 @@ impl Place {
     /// A server's settings for this place.
     pub fn setup(self, settings: &[(&str, &str)]) -> Setup {
         let setup = Setup::new(settings).with("MAYFLY_ISOLATION", self.level());
-        if self == Self::Landlock && geteuid().is_root() {
-            let (program, root) = public_copy();
-            return setup.by_user(NOBODY, program, root);
-        }
-        setup
+        if self == Self::Landlock { without_root(setup) } else { setup }
     }
+}
+
+/// The same, for a server that is not root: an ordinary user's, whoever runs the tests.
+pub fn without_root(setup: Setup) -> Setup {
+    if !geteuid().is_root() {
+        return setup;
+    }
+    let (program, root) = public_copy();
+    setup.by_user(NOBODY, program, root)
 }
 
 /// The user of a server without root.
@@ -82,7 +87,7 @@ pub fn expected() -> Vec<Place> {
     places
 }
 
-fn has_nsjail() -> bool {
+pub fn has_nsjail() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join("nsjail").is_file())
 }
