@@ -5,7 +5,7 @@ Run it with the CPython that the mayfly binary embeds:  $(tools/python.sh) tools
 
     /usr/lib/python3.X/     the standard library with lib-dynload, precompiled
     /packages/              third-party packages, precompiled
-    /usr/lib/<multiarch>/   every shared library that the two above, libpython and the mayfly binary need
+    /usr/lib/<multiarch>/   every shared library that the two above, CPython and the mayfly binary need
     /lib, /lib64            symlinks into /usr
     /usr/share/zoneinfo     symlink to the time zones of the tzdata package
     /usr/bin, /etc          empty
@@ -116,7 +116,8 @@ def exclusively(lock: Path):
 
 
 def recipe_of(requirements: list[Path], binary: Path | None) -> str:
-    digest = hashlib.sha256(f"{sys.version}\0{sys.executable}\0{STDLIB}\0{binary}\0".encode())
+    linked = f"{archive_directory()} without {left_out_of_archive()}"
+    digest = hashlib.sha256(f"{sys.version}\0{sys.executable}\0{STDLIB}\0{binary}\0{linked}\0".encode())
     for path in [Path(__file__), *requirements]:
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
@@ -163,7 +164,8 @@ def build(root: Path, requirements: list[Path], binary: Path | None, workshop: P
     say("shared libraries")
     # Asked where they lie on the machine: a Python outside /usr finds its libraries relative to its own place.
     extensions = [DYNLOAD / path.name for path in (stdlib / "lib-dynload").glob("*.so")]
-    wanted = [*extensions, *shared_objects(packages), *interpreter_libraries()]
+    # The interpreter itself needs what a program needs that it is linked into.
+    wanted = [*extensions, *shared_objects(packages), *interpreter_libraries(), Path(sys.executable)]
     if binary is not None:
         wanted.append(binary)
     libraries = library_closure(wanted, root)
@@ -301,10 +303,24 @@ def shared_objects(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*.so*") if path.is_file() and path.open("rb").read(4) == b"\x7fELF"]
 
 
+def archive_directory() -> Path | None:
+    """Where the archive lies that tools/python_env.sh has linked into the program; None where that is libpython instead."""
+    config = os.environ.get("PYO3_CONFIG_FILE")
+    settings = dict(line.split("=", 1) for line in Path(config).read_text().splitlines()) if config else {}
+    return Path(settings["lib_dir"]) if settings.get("shared") == "false" else None
+
+
+def left_out_of_archive() -> list[str]:
+    """Modules that the interpreter in the program lacks, and that of this machine has."""
+    directory = archive_directory()
+    listed = directory / "left_out" if directory else None
+    return listed.read_text().split() if listed and listed.is_file() else []
+
+
 def interpreter_libraries() -> list[Path]:
-    """libpython where it is a shared library, libgcc_s, which glibc loads by name when a thread ends, and the loader."""
+    """libpython where the program needs it, libgcc_s, which glibc loads by name when a thread ends, and the loader."""
     found = []
-    if sysconfig.get_config_var("Py_ENABLE_SHARED"):
+    if sysconfig.get_config_var("Py_ENABLE_SHARED") and archive_directory() is None:
         folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
         path = Path(folder, name)
         if not path.exists():
@@ -368,7 +384,8 @@ def manifest(packages: Path, versions: dict[str, str]) -> dict:
                     if (packages / file.parts[0]).exists():
                         modules[top] = distribution.name
     left_out = dict(LEFT_OUT)
-    for name in sys.stdlib_module_names - LEFT_OUT.keys():
+    left_out |= dict.fromkeys(left_out_of_archive(), "this build of CPython does not have it")
+    for name in sys.stdlib_module_names - left_out.keys():
         if importlib.util.find_spec(name) is None:
             left_out[name] = "this build of CPython does not have it"
     return {
