@@ -1,5 +1,5 @@
 # The image of Mayfly: the binary, the jail's tree, and nothing else. No shell, no package manager, no interpreter
-# that could be started: the CPython that runs scripts is a library inside the one program.
+# that could be started: the CPython that runs scripts is linked into the one program.
 #
 #   docker build --build-arg VARIANT=slim    -t mayfly .           the standard library
 #   docker build --build-arg VARIANT=datasci -t mayfly:datasci .   and python/requirements*.txt
@@ -18,7 +18,6 @@ RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
         build-essential ca-certificates cargo-web python3 python3-dev python3-venv rustc-web \
  && rm -rf /var/lib/apt/lists/*
-ENV PYO3_PYTHON=/usr/bin/python3
 WORKDIR /build
 
 # ---- Python packages, fetched once per change of the requirements ----------------------------------------------------
@@ -42,9 +41,12 @@ RUN set -eu; \
 FROM toolchain AS build
 # The dependencies by themselves first: a change in src/ then compiles src/ alone.
 COPY Cargo.toml Cargo.lock ./
+# How CPython is linked: its archive becomes part of the program, as in every other build.
+COPY tools/python.sh tools/python_env.sh tools/sha2module.c tools/
 # The tests are named in Cargo.toml and stay outside: a stand-in for them too.
 RUN mkdir -p src tests/it \
  && echo 'fn main() {}' | tee build.rs tests/it/main.rs src/main.rs > src/lib.rs \
+ && eval "$(tools/python_env.sh)" \
  && cargo build --release --locked
 # cargo goes by the files' dates, and the real ones may be older than the stand-ins just compiled.
 RUN cargo clean --release --package mayfly && rm -rf src build.rs
@@ -53,11 +55,14 @@ COPY build/ build/
 COPY seccomp/ seccomp/
 COPY src/ src/
 COPY python/ python/
-RUN cargo build --release --locked && strip --strip-debug target/release/mayfly
+RUN eval "$(tools/python_env.sh)" \
+ && cargo build --release --locked \
+ && strip --strip-debug target/release/mayfly
 COPY tools/jail_root.py tools/
 COPY --from=packages /build/requirements.txt ./
 COPY --from=packages /build/wheels wheels/
-RUN PIP_NO_INDEX=1 PIP_FIND_LINKS=/build/wheels python3 tools/jail_root.py \
+RUN eval "$(tools/python_env.sh)" \
+ && PIP_NO_INDEX=1 PIP_FIND_LINKS=/build/wheels "$PYO3_PYTHON" tools/jail_root.py \
         --requirements requirements.txt --binary target/release/mayfly target/jail
 # The image's root. Its libraries *are* the jail's: the same files serve the program and, read-only, its scripts, so
 # each is in the image, and in memory, once.
@@ -76,7 +81,7 @@ RUN set -eu; \
 
 # ---- The image -------------------------------------------------------------------------------------------------------
 
-FROM scratch
+FROM scratch AS slim
 ARG VARIANT
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -96,3 +101,10 @@ EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["/usr/local/bin/mayfly", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/mayfly"]
 CMD ["serve"]
+
+FROM slim AS datasci
+# What takes a script a quarter of a second and more to import. Scripts that name none of the packages come from the
+# other zygote, which has none of it.
+ENV MAYFLY_PRELOAD=numpy,pandas,scipy.stats,scipy.optimize,sklearn.linear_model,matplotlib.pyplot,sympy
+
+FROM ${VARIANT}

@@ -3,7 +3,7 @@
 # make build   install what is missing, and build target/release/mayfly with target/jail beside it
 # make setup   only install what is missing: Debian packages (as root or with sudo) and nothing else
 # make bench   measure Mayfly and what it is compared with, side by side
-# make test-containers  build the image and try it in each way it is run: with Docker, with gVisor, hardened
+# make test-containers  build the image and try it in each way it is run: with Docker, with gVisor, hardened; as root
 # make matrix  play every attack in every place, and write what came of it to docs/threat-model.md: needs root and nsjail
 # make mutants switch each layer and each rule off in turn, and see that a test notices
 # make soak    mixed load while processes are killed at random: SOAK='…' is passed on
@@ -11,7 +11,8 @@
 # make clean   remove what was built
 #
 # MAYFLY_PYTHON=/path/to/python3 chooses the CPython to embed (3.11 to 3.14); without it tools/python.sh does.
-# ARGS='--listen 127.0.0.1:9000' is passed on by `make run`, TESTS='name' by `make test`, BENCH='…' by `make bench`.
+# ARGS='--listen 127.0.0.1:9000' is passed on by `make run`, TESTS='name' by `make test`, BENCH='…' by `make bench`,
+# CONTAINERS='--variant datasci' by `make test-containers`.
 
 SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -48,7 +49,7 @@ test: jail
 	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/matrix.py --check
 
 test-containers: setup
-	@tests/container/run.py
+	@tests/container/run.py $(CONTAINERS)
 
 matrix: jail
 	@rm -rf -- "$(TARGET)/tmp/attacks"

@@ -5,7 +5,7 @@ Run it with the CPython that the mayfly binary embeds:  $(tools/python.sh) tools
 
     /usr/lib/python3.X/     the standard library with lib-dynload, precompiled
     /packages/              third-party packages, precompiled
-    /usr/lib/<multiarch>/   every shared library that the two above, libpython and the mayfly binary need
+    /usr/lib/<multiarch>/   every shared library that the two above, CPython and the mayfly binary need
     /lib, /lib64            symlinks into /usr
     /usr/share/zoneinfo     symlink to the time zones of the tzdata package
     /usr/bin, /etc          empty
@@ -116,7 +116,8 @@ def exclusively(lock: Path):
 
 
 def recipe_of(requirements: list[Path], binary: Path | None) -> str:
-    digest = hashlib.sha256(f"{sys.version}\0{sys.executable}\0{STDLIB}\0{binary}\0".encode())
+    linked = "shared" if needs_libpython() else "static"
+    digest = hashlib.sha256(f"{sys.version}\0{sys.executable}\0{STDLIB}\0{binary}\0{linked}\0".encode())
     for path in [Path(__file__), *requirements]:
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
@@ -155,6 +156,8 @@ def build(root: Path, requirements: list[Path], binary: Path | None, workshop: P
     versions = {distribution.name: distribution.version for distribution in installed(packages)}
     say("installed " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
     remove_tests(packages)
+    if "matplotlib" in versions:
+        keep_matplotlib_in_its_place(packages)
 
     say("compiling")
     precompile(stdlib, root)
@@ -163,7 +166,8 @@ def build(root: Path, requirements: list[Path], binary: Path | None, workshop: P
     say("shared libraries")
     # Asked where they lie on the machine: a Python outside /usr finds its libraries relative to its own place.
     extensions = [DYNLOAD / path.name for path in (stdlib / "lib-dynload").glob("*.so")]
-    wanted = [*extensions, *shared_objects(packages), *interpreter_libraries()]
+    # The interpreter itself needs what a program needs that it is linked into.
+    wanted = [*extensions, *shared_objects(packages), *interpreter_libraries(), Path(sys.executable)]
     if binary is not None:
         wanted.append(binary)
     libraries = library_closure(wanted, root)
@@ -276,6 +280,34 @@ def imports_from_tests(module: Path, packages: Path) -> list[str]:
     return [name for name in names if "tests" in name.split(".")]
 
 
+# ---- matplotlib ------------------------------------------------------------------------------------------------------
+
+NEEDS_A_HOME = """def _get_config_or_cache_dir(xdg_base_getter):
+    configdir = os.environ.get('MPLCONFIGDIR')
+"""
+HAS_A_HOME = """def _get_config_or_cache_dir(xdg_base_getter):
+    # Changed for Mayfly, where no place need be writable: the list of fonts is made, and lies with them.
+    if not os.environ.get('MPLCONFIGDIR'):
+        return os.path.join(os.path.dirname(__file__), 'mpl-data')
+    configdir = os.environ.get('MPLCONFIGDIR')
+"""
+
+
+def keep_matplotlib_in_its_place(packages: Path) -> None:
+    """It refuses to be imported without a directory to write to, for its list of fonts, and looks for fonts at the first
+    import. Level seccomp has no such directory, and no fonts come later than now."""
+    module = packages / "matplotlib/__init__.py"
+    source = module.read_text()
+    if source.count(NEEDS_A_HOME) != 1:
+        raise Refused("matplotlib looks for its directory in another way than this version of Mayfly knows.")
+    module.write_text(source.replace(NEEDS_A_HOME, HAS_A_HOME))
+    code = f"import sys; sys.path.insert(0, {str(packages)!r}); import matplotlib.font_manager"
+    environment = {"PATH": "", "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-B", "-c", code], check=True, env=environment)
+    if not list((packages / "matplotlib/mpl-data").glob("fontlist-*.json")):
+        raise Refused("matplotlib made no list of its fonts.")
+
+
 # ---- Compiling -------------------------------------------------------------------------------------------------------
 
 
@@ -301,10 +333,18 @@ def shared_objects(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*.so*") if path.is_file() and path.open("rb").read(4) == b"\x7fELF"]
 
 
+def needs_libpython() -> bool:
+    """Whether the program does: unless tools/python_env.sh has the interpreter's archive linked into it."""
+    config = os.environ.get("PYO3_CONFIG_FILE")
+    if config and "shared=false" in Path(config).read_text().split():
+        return False
+    return bool(sysconfig.get_config_var("Py_ENABLE_SHARED"))
+
+
 def interpreter_libraries() -> list[Path]:
-    """libpython where it is a shared library, libgcc_s, which glibc loads by name when a thread ends, and the loader."""
+    """libpython where the program needs it, libgcc_s, which glibc loads by name when a thread ends, and the loader."""
     found = []
-    if sysconfig.get_config_var("Py_ENABLE_SHARED"):
+    if needs_libpython():
         folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
         path = Path(folder, name)
         if not path.exists():

@@ -6,7 +6,7 @@ use crate::jail::Plan;
 use crate::supervisor::capabilities::{Layer, Manifest, layers};
 use crate::supervisor::isolation::{Attempt, Tools};
 use crate::supervisor::reaper::Reaper;
-use crate::supervisor::remedy::{self, Place};
+use crate::supervisor::remedy::Surroundings;
 use crate::supervisor::slots::Slots;
 use crate::zygote::handle::Launcher;
 use serde_json::{Map, Value, json};
@@ -67,34 +67,34 @@ fn refused(layer: &Layer) -> Option<&str> {
 }
 
 fn describe(attempts: &[Attempt]) -> Value {
-    let place = Place::here();
+    let surroundings = Surroundings::here();
     let state = |attempt: &Attempt| match &attempt.result {
         Ok(plan) => {
             let layers: Map<String, Value> = layers(plan, attempts)
                 .iter()
-                .map(|layer| (layer.name.to_owned(), describe_layer(layer, place)))
+                .map(|layer| (layer.name.to_owned(), describe_layer(layer, &surroundings)))
                 .collect();
             json!({ "granted": true, "layers": layers })
         }
-        Err(why) => json!({ "granted": false, "why": why.to_string(), "remedy": remedy::for_level(why, place) }),
+        Err(why) => json!({ "granted": false, "why": why.to_string(), "remedy": surroundings.for_level(why) }),
     };
     let levels: Map<String, Value> =
         attempts.iter().map(|attempt| (attempt.level.as_str().to_owned(), state(attempt))).collect();
     json!({ "isolation": best(attempts).map(|(level, _)| level.as_str()), "levels": levels })
 }
 
-fn describe_layer(layer: &Layer, place: Place) -> Value {
+fn describe_layer(layer: &Layer, surroundings: &Surroundings) -> Value {
     match &layer.missing {
         None => json!({ "granted": true }),
         Some(why) => {
-            let remedy = refused(layer).and_then(|_| remedy::for_layer(layer.name, place));
+            let remedy = refused(layer).and_then(|_| surroundings.for_layer(layer.name));
             json!({ "granted": false, "why": why, "remedy": remedy })
         }
     }
 }
 
 fn table(attempts: &[Attempt]) -> String {
-    let place = Place::here();
+    let surroundings = Surroundings::here();
     let mut lines = vec![match best(attempts) {
         Some((level, _)) => format!("MAYFLY_ISOLATION=auto takes level {level} here.\n\n"),
         None => "No isolation level can be had here, and Mayfly runs nothing without one.\n\n".to_owned(),
@@ -104,11 +104,11 @@ fn table(attempts: &[Attempt]) -> String {
         match &attempt.result {
             Ok(plan) => {
                 lines.push(format!("{level:<8} granted\n"));
-                lines.extend(layers(plan, attempts).iter().map(|layer| line(layer, place)));
+                lines.extend(layers(plan, attempts).iter().map(|layer| line(layer, &surroundings)));
             }
             Err(why) => {
                 lines.push(format!("{level:<8} refused: {why}\n"));
-                if let Some(remedy) = remedy::for_level(why, place) {
+                if let Some(remedy) = surroundings.for_level(why) {
                     lines.push(format!("    to get it: {remedy}\n"));
                 }
             }
@@ -117,10 +117,10 @@ fn table(attempts: &[Attempt]) -> String {
     lines.concat()
 }
 
-fn line(layer: &Layer, place: Place) -> String {
+fn line(layer: &Layer, surroundings: &Surroundings) -> String {
     let name = layer.name;
     let Some(why) = &layer.missing else { return format!("    {name:<20} in force\n") };
-    match refused(layer).and_then(|_| remedy::for_layer(name, place)) {
+    match refused(layer).and_then(|_| surroundings.for_layer(name)) {
         Some(remedy) => format!("    {name:<20} no: {why}\n{:<29}to get it: {remedy}\n", ""),
         None => format!("    {name:<20} no: {why}\n"),
     }

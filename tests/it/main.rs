@@ -14,11 +14,13 @@ mod corpus;
 mod exchanges;
 mod failures;
 mod front;
+mod grants;
 mod group;
 mod imports;
 mod levels;
 mod life;
 mod record;
+mod refill;
 mod server;
 mod settings;
 
@@ -53,12 +55,14 @@ fn main() -> ExitCode {
 fn all() -> Vec<Trial> {
     let rooms = [
         levels::trials(),
+        grants::trials(),
         settings::trials(),
         cli::trials(),
         contract::trials(),
         failures::trials(),
         front::trials(),
         life::trials(),
+        refill::trials(),
         imports::trials(),
         corpus::trials(),
         attacks::trials(),

@@ -84,6 +84,11 @@ impl Setup {
         self
     }
 
+    /// Whom the server runs as, if not as whoever runs the tests.
+    pub fn user(&self) -> Option<u32> {
+        self.user
+    }
+
     /// `mayfly` with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);

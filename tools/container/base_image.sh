@@ -5,7 +5,8 @@
 # imports it under the name on the Dockerfile's BASE line. The image is for tests on this machine
 # only: it carries the machine's own package configuration (apt sources, CA certificates, pip and
 # cargo settings), so that `docker build` inside it reaches what the machine reaches. Nothing is done
-# when the engine already has an image of that name; --fresh makes it anew.
+# when the engine already has an image of that name; --fresh makes it anew. On a machine that is not
+# Debian the image itself is pulled.
 
 . "$(dirname "$0")/common.sh"
 
@@ -82,6 +83,10 @@ make_tree() {
 name=$(base_image_name)
 if [ "${1:-}" != --fresh ] && docker image inspect "$name" >/dev/null 2>&1; then
     say "$name is there"
+    exit
+fi
+if ! on_debian; then
+    docker pull --quiet "$name" >&2
     exit
 fi
 if [ "${1:-}" = --fresh ] || [ ! -f "$archive" ]; then

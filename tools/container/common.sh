@@ -56,13 +56,13 @@ base_image_name() {
 # The docker client, talking to DOCKER_HOST if that is set and else to the engine that engine.sh starts.
 docker() { DOCKER_HOST=${DOCKER_HOST:-$engine_host} command docker "$@"; }
 
+on_debian() { [ -r /etc/os-release ] && [ "$(. /etc/os-release && printf '%s' "$ID")" = debian ]; }
+
 # This machine's Debian release by name; the address rewriting below only makes sense on Debian.
 machine_suite() {
-    local suite
+    on_debian || die "this needs Debian's apt sources; on another system use the published image and packages"
     # shellcheck source=/dev/null
-    suite=$(. /etc/os-release && [ "$ID" = debian ] && printf '%s' "$VERSION_CODENAME") \
-        || die "this needs Debian's apt sources; on another system use the published image and packages"
-    printf '%s\n' "$suite"
+    (. /etc/os-release && printf '%s\n' "$VERSION_CODENAME")
 }
 
 # Writes this machine's apt sources, renamed to $debian_suite, into a directory, with the few apt

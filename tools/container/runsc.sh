@@ -3,15 +3,29 @@
 #
 # Debian has packaged gVisor since release 13; its binary is self-contained and runs on older releases.
 # The package is fetched with apt lists of its own, unpacked beside the engine and never installed.
-# Prints the path of the binary. The engine of engine.sh learns of the runtime at once if it runs, and
-# else when it starts.
+# On a machine that is not Debian it is the base image that fetches it. Prints the path of the binary.
+# The engine of engine.sh learns of the runtime at once if it runs, and else when it starts; another
+# engine is left as it is, and must know the runtime already.
 
 . "$(dirname "$0")/common.sh"
 
 directory=$cache/runsc
 binary=$directory/root/usr/bin/runsc
 
-if [ ! -x "$binary" ]; then
+if [ "${DOCKER_HOST:-$engine_host}" != "$engine_host" ]; then
+    docker info --format '{{range $name, $_ := .Runtimes}}{{println $name}}{{end}}' | grep -qx runsc \
+        || die "the engine at $DOCKER_HOST has no runtime runsc: install gVisor there, or unset DOCKER_HOST"
+    exit
+fi
+
+if [ ! -x "$binary" ] && ! on_debian; then
+    mkdir -p "$directory/root"
+    say "fetching runsc from Debian $debian_suite"
+    docker run --rm --network host "$(base_image_name)" \
+        sh -c 'apt-get -qq update >/dev/null && cd /tmp && apt-get -qq download runsc >/dev/null && cat runsc_*.deb' >"$directory/runsc_part" 2>/dev/null
+    dpkg-deb --extract "$directory/runsc_part" "$directory/root"
+    rm "$directory/runsc_part"
+elif [ ! -x "$binary" ]; then
     mkdir -p "$directory"/{lists/partial,cache/archives/partial,root}
     write_apt_sources "$directory/sources" "$directory/apt.conf"
     # Lists and caches of its own, so that the machine's apt never hears of another release.

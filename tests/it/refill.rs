@@ -1,0 +1,93 @@
+//! When used children are replaced: before the answer, where the processor may stop as soon as it is sent; else after it.
+//!
+//! A package made for this room holds every fork back, so that it can be seen which of the two came first.
+
+use crate::levels::{Place, expected};
+use crate::server::{Server, Setup, eventually};
+use crate::{Trial, lone_trial};
+use nix::unistd::Pid;
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a fork takes here. An answer waits 200 ms for new children at most.
+const FORK_MS: u64 = 120;
+
+/// A name, settings, and whether the shelf is full when the answer comes.
+type Case = (&'static str, &'static [(&'static str, &'static str)], bool);
+
+pub fn trials() -> Vec<Trial> {
+    let cases: [Case; 5] = [
+        ("before", &[("MAYFLY_REFILL", "before")], true),
+        ("before_on_cloud_run", &[("K_SERVICE", "mayfly")], true),
+        ("after", &[("MAYFLY_REFILL", "after")], false),
+        ("after_by_default", &[], false),
+        ("after_on_cloud_run_when_asked", &[("K_SERVICE", "mayfly"), ("MAYFLY_REFILL", "after")], false),
+    ];
+    let places = expected().into_iter().filter(|place| place.has_warm());
+    let in_place = |place: Place| {
+        cases.map(|(name, settings, is_full)| {
+            lone_trial(format!("refill::{}::{name}", place.as_str()), move || {
+                an_answer_leaves(place, name, settings, is_full);
+            })
+        })
+    };
+    places.flat_map(in_place).collect()
+}
+
+/// A directory of packages that is removed again.
+struct Packages(PathBuf);
+
+impl Packages {
+    fn new(name: &str) -> Self {
+        let home = std::env::temp_dir().join(format!("mayfly-refill-{}-{name}", std::process::id()));
+        fs::create_dir_all(&home).expect("a directory");
+        let text =
+            format!("import os, time\nos.register_at_fork(after_in_child=lambda: time.sleep({FORK_MS} / 1000))\n");
+        fs::write(home.join("slow.py"), text).expect("a file");
+        Self(home)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Packages {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn an_answer_leaves(place: Place, name: &str, settings: &[(&str, &str)], is_full: bool) {
+    let packages = Packages::new(&format!("{}-{name}", place.as_str()));
+    let path = packages.path().display().to_string();
+    let mut setup: Setup =
+        place.setup(&[("MAYFLY_PRELOAD", "slow"), ("MAYFLY_READY", "1"), ("MAYFLY_PACKAGES", &path)]);
+    for (name, value) in settings {
+        setup = setup.with(name, value);
+    }
+    let server = setup.start();
+    let mut connection = server.connect();
+    for _ in 0..3 {
+        // One of the lean zygote, which this script does not go to, and one of the loaded.
+        eventually("both shelves are full", || server.children().len() == 2);
+        let before = server.children();
+        let answer = connection.execute(&json!({ "script": "import slow\ndef main():\n    return 'done'" }));
+        let answered = Instant::now();
+        let new = new_children(&server, &before);
+        let looked = answered.elapsed();
+        assert_eq!(answer.json(), json!({ "result": "done" }));
+        if is_full {
+            assert_eq!(new.len(), 1, "the answer came before the next child");
+        } else if looked < Duration::from_millis(FORK_MS / 2) {
+            assert_eq!(new, [], "the answer waited for the next child");
+        }
+    }
+}
+
+/// Ready children that were not there before.
+fn new_children(server: &Server, before: &[Pid]) -> Vec<Pid> {
+    server.children().into_iter().filter(|child| !before.contains(child)).collect()
+}
