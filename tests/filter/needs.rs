@@ -104,7 +104,7 @@ pub const NEEDS: &[Need] = &[
     need(Files::Writing, "makes a directory", makes_a_directory),
     need(Files::Writing, "removes a directory", removes_a_directory),
     need(Files::Writing, "removes a file", removes_a_file),
-    need(Files::Writing, "removes a file below an open directory", removes_below),
+    need(Files::Writing, "works in another directory", works_elsewhere),
     need(Files::Writing, "renames a file", renames),
     need(Files::Writing, "changes a file's mode", changes_a_mode),
     need(Files::Writing, "sets a file's times", sets_times),
@@ -605,12 +605,11 @@ fn removes_a_file(enter: Enter) -> Verdict {
     done("unlink", unsafe { libc::unlink(c("file").as_ptr()) }).map(drop)
 }
 
-fn removes_below(enter: Enter) -> Verdict {
-    file()?;
-    let directory = File::open(".").map_err(words)?;
+fn works_elsewhere(enter: Enter) -> Verdict {
+    fs::create_dir("made").map_err(words)?;
     enter()?;
     // SAFETY: the path ends with NUL.
-    done("unlinkat", unsafe { libc::unlinkat(directory.as_raw_fd(), c("file").as_ptr(), 0) }).map(drop)
+    done("chdir", unsafe { libc::chdir(c("made").as_ptr()) }).map(drop)
 }
 
 fn renames(enter: Enter) -> Verdict {
