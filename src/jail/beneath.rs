@@ -1,7 +1,7 @@
 //! Paths that lead from the jail root on, where no root of the process's own can be had.
 //!
 //! Runs in the child, before the filter `beneath`, which makes it the only way; and in a probe. What confines a path, and why
-//! it can't be got round, is in [`sys::beneath`].
+//! it can't be got round, is in [`crate::sys::beneath`].
 
 use super::Plan;
 use crate::sys::beneath::{self, Below};
