@@ -42,7 +42,7 @@ FROM toolchain AS build
 # The dependencies by themselves first: a change in src/ then compiles src/ alone.
 COPY Cargo.toml Cargo.lock ./
 # How CPython is linked: its archive becomes part of the program, as in every other build.
-COPY tools/python.sh tools/python_env.sh tools/
+COPY tools/python.sh tools/python_env.sh tools/sha2module.c tools/
 # The tests are named in Cargo.toml and stay outside: a stand-in for them too.
 RUN mkdir -p src tests/it \
  && echo 'fn main() {}' | tee build.rs tests/it/main.rs src/main.rs > src/lib.rs \
@@ -81,7 +81,7 @@ RUN set -eu; \
 
 # ---- The image -------------------------------------------------------------------------------------------------------
 
-FROM scratch
+FROM scratch AS slim
 ARG VARIANT
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -101,3 +101,10 @@ EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["/usr/local/bin/mayfly", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/mayfly"]
 CMD ["serve"]
+
+FROM slim AS datasci
+# What takes a script a quarter of a second and more to import. Scripts that name none of the packages come from the
+# other zygote, which has none of it.
+ENV MAYFLY_PRELOAD=numpy,pandas,scipy.stats,scipy.optimize,sklearn.linear_model,matplotlib.pyplot,sympy
+
+FROM ${VARIANT}

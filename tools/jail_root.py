@@ -116,7 +116,7 @@ def exclusively(lock: Path):
 
 
 def recipe_of(requirements: list[Path], binary: Path | None) -> str:
-    linked = f"{archive_directory()} without {left_out_of_archive()}"
+    linked = "shared" if needs_libpython() else "static"
     digest = hashlib.sha256(f"{sys.version}\0{sys.executable}\0{STDLIB}\0{binary}\0{linked}\0".encode())
     for path in [Path(__file__), *requirements]:
         digest.update(path.read_bytes() + b"\0")
@@ -156,6 +156,8 @@ def build(root: Path, requirements: list[Path], binary: Path | None, workshop: P
     versions = {distribution.name: distribution.version for distribution in installed(packages)}
     say("installed " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
     remove_tests(packages)
+    if "matplotlib" in versions:
+        keep_matplotlib_in_its_place(packages)
 
     say("compiling")
     precompile(stdlib, root)
@@ -278,6 +280,34 @@ def imports_from_tests(module: Path, packages: Path) -> list[str]:
     return [name for name in names if "tests" in name.split(".")]
 
 
+# ---- matplotlib ------------------------------------------------------------------------------------------------------
+
+NEEDS_A_HOME = """def _get_config_or_cache_dir(xdg_base_getter):
+    configdir = os.environ.get('MPLCONFIGDIR')
+"""
+HAS_A_HOME = """def _get_config_or_cache_dir(xdg_base_getter):
+    # Changed for Mayfly, where no place need be writable: the list of fonts is made, and lies with them.
+    if not os.environ.get('MPLCONFIGDIR'):
+        return os.path.join(os.path.dirname(__file__), 'mpl-data')
+    configdir = os.environ.get('MPLCONFIGDIR')
+"""
+
+
+def keep_matplotlib_in_its_place(packages: Path) -> None:
+    """It refuses to be imported without a directory to write to, for its list of fonts, and looks for fonts at the first
+    import. Level seccomp has no such directory, and no fonts come later than now."""
+    module = packages / "matplotlib/__init__.py"
+    source = module.read_text()
+    if source.count(NEEDS_A_HOME) != 1:
+        raise Refused("matplotlib looks for its directory in another way than this version of Mayfly knows.")
+    module.write_text(source.replace(NEEDS_A_HOME, HAS_A_HOME))
+    code = f"import sys; sys.path.insert(0, {str(packages)!r}); import matplotlib.font_manager"
+    environment = {"PATH": "", "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-B", "-c", code], check=True, env=environment)
+    if not list((packages / "matplotlib/mpl-data").glob("fontlist-*.json")):
+        raise Refused("matplotlib made no list of its fonts.")
+
+
 # ---- Compiling -------------------------------------------------------------------------------------------------------
 
 
@@ -303,24 +333,18 @@ def shared_objects(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*.so*") if path.is_file() and path.open("rb").read(4) == b"\x7fELF"]
 
 
-def archive_directory() -> Path | None:
-    """Where the archive lies that tools/python_env.sh has linked into the program; None where that is libpython instead."""
+def needs_libpython() -> bool:
+    """Whether the program does: unless tools/python_env.sh has the interpreter's archive linked into it."""
     config = os.environ.get("PYO3_CONFIG_FILE")
-    settings = dict(line.split("=", 1) for line in Path(config).read_text().splitlines()) if config else {}
-    return Path(settings["lib_dir"]) if settings.get("shared") == "false" else None
-
-
-def left_out_of_archive() -> list[str]:
-    """Modules that the interpreter in the program lacks, and that of this machine has."""
-    directory = archive_directory()
-    listed = directory / "left_out" if directory else None
-    return listed.read_text().split() if listed and listed.is_file() else []
+    if config and "shared=false" in Path(config).read_text().split():
+        return False
+    return bool(sysconfig.get_config_var("Py_ENABLE_SHARED"))
 
 
 def interpreter_libraries() -> list[Path]:
     """libpython where the program needs it, libgcc_s, which glibc loads by name when a thread ends, and the loader."""
     found = []
-    if sysconfig.get_config_var("Py_ENABLE_SHARED") and archive_directory() is None:
+    if needs_libpython():
         folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
         path = Path(folder, name)
         if not path.exists():
@@ -384,8 +408,7 @@ def manifest(packages: Path, versions: dict[str, str]) -> dict:
                     if (packages / file.parts[0]).exists():
                         modules[top] = distribution.name
     left_out = dict(LEFT_OUT)
-    left_out |= dict.fromkeys(left_out_of_archive(), "this build of CPython does not have it")
-    for name in sys.stdlib_module_names - left_out.keys():
+    for name in sys.stdlib_module_names - LEFT_OUT.keys():
         if importlib.util.find_spec(name) is None:
             left_out[name] = "this build of CPython does not have it"
     return {

@@ -5,7 +5,7 @@
 # pure Python code.
 #
 # Debian 13's archive lacks one of its parts, the code behind the module _sha2. There a copy of it is made, in which that
-# module says that it is not there. hashlib has the same functions from OpenSSL and prefers those everywhere.
+# module has its functions from OpenSSL, as hashlib has them everywhere (tools/sha2module.c).
 set -eu
 cd "$(dirname "$0")/.."
 python=$(tools/python.sh)
@@ -25,27 +25,22 @@ flags = " ".join(variable(key) or "" for key in ("MODLIBS", "LIBS", "SYSLIBS")).
 # Parts that were left in the directory where this CPython was built.
 missing = {os.path.basename(flag) for flag in flags if flag.endswith(".a") and not os.path.isfile(flag)}
 
-def without_sha2():
-    home = os.path.join(os.path.dirname(config), "python")
+def with_sha2():
+    home, source = os.path.join(os.path.dirname(config), "python"), os.path.abspath("tools/sha2module.c")
     copy = os.path.join(home, os.path.basename(archive))
-    if not os.path.isfile(copy) or os.path.getmtime(copy) < os.path.getmtime(archive):
+    if not os.path.isfile(copy) or os.path.getmtime(copy) < max(map(os.path.getmtime, (archive, source))):
         os.makedirs(home, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as workshop:
-            source, part = os.path.join(workshop, "sha2module.c"), os.path.join(workshop, os.path.basename(archive))
-            with open(source, "w") as file:
-                file.write('#include <Python.h>\nPyMODINIT_FUNC PyInit__sha2(void) {\n'
-                           '    PyErr_SetString(PyExc_ModuleNotFoundError, "No module named \'_sha2\'");\n    return NULL;\n}\n')
-            stand_in = os.path.join(workshop, "sha2module.o")
-            subprocess.run(["cc", "-O2", "-I", sysconfig.get_path("include"), "-c", source, "-o", stand_in], check=True)
+            # By the name of the object it takes the place of.
+            compiled, part = (os.path.join(workshop, name) for name in ("sha2module.o", os.path.basename(archive)))
+            subprocess.run(["cc", "-O2", "-I", sysconfig.get_path("include"), "-c", source, "-o", compiled], check=True)
             shutil.copyfile(archive, part)
-            subprocess.run(["ar", "r", part, stand_in], check=True)
-            with open(os.path.join(home, "left_out"), "w") as file:
-                file.write("_sha2\n")
+            subprocess.run(["ar", "r", part, compiled], check=True)
             os.replace(part, copy)
     return copy
 
 if missing == {"libHacl_Hash_SHA2.a"}:
-    archive = without_sha2()
+    archive = with_sha2()
 elif missing:
     sys.exit(1)
 name = re.fullmatch(r"lib(python.+)\.a", os.path.basename(archive)).group(1)
