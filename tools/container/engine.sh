@@ -84,6 +84,8 @@ stop() {
         [ ! -e "/proc/$pid" ] || die "dockerd, pid $pid, did not end within 30 s"
         say "stopped"
     fi
+    # dockerd leaves the mount of the network namespace that `--network host` uses.
+    ! mountpoint --quiet "$engine_directory/run/netns/default" || umount "$engine_directory/run/netns/default"
     ! ip link show "$bridge" >/dev/null 2>&1 || ip link delete "$bridge"
 }
 
