@@ -55,7 +55,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("MAYFLY_MAX_OUTPUT_BYTES", "1048576", "most that a request may ask for as limits.output_bytes"),
     setting("MAYFLY_TMP_MB", "16", "size of a run's private /tmp, in MiB; its files may number 1024"),
     setting("MAYFLY_CONCURRENCY", "(16 a core, fewer if memory is short)", "scripts running at once"),
-    setting("MAYFLY_QUEUE", "256", "requests waiting for a place before new ones get 503"),
+    setting(
+        "MAYFLY_QUEUE",
+        "256",
+        "requests waiting for a place before new ones get 503; fewer when the queue is long never empty",
+    ),
     setting("MAYFLY_READY", "(2 a core)", "ready children kept by each zygote"),
     setting(
         "MAYFLY_REFILL",
