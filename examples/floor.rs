@@ -130,7 +130,7 @@ fn warm(orders: &str) -> Outcome<()> {
     for (module, result) in interpreter.preload(&orders.preload) {
         result.map_err(|why| format!("{module}: {why}"))?;
     }
-    interpreter.freeze();
+    interpreter.freeze()?;
     let written = pages::settle(&own_proc, &interpreter);
     jail::seal_zygote(plan).map_err(step)?;
     let mut floor = Floor {
@@ -292,7 +292,7 @@ impl Floor<'_> {
     }
 
     fn serve(&mut self, number: usize, descriptors: ChildDescriptors) -> Outcome<()> {
-        self.interpreter.reseed();
+        self.interpreter.reseed()?;
         let spawn = Spawn {
             slot: u32::try_from(number)?,
             memory: self.orders.memory,

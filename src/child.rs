@@ -70,8 +70,10 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
     let reseeded = if base.plan.faults.leaves_out("reseed") { None } else { interpreter };
     #[cfg(not(feature = "fault-injection"))]
     let reseeded = interpreter;
-    if let Some(interpreter) = reseeded {
-        interpreter.reseed();
+    if let Some(interpreter) = reseeded
+        && interpreter.reseed().is_err()
+    {
+        give_up(descriptors.channel.as_fd(), JailError { step: Step::Interpreter, errno: Errno::EIO as i32 });
     }
     let jailed = match jail::enter(base.plan, spawn.slot, spawn.limits(address_space), descriptors, ruleset) {
         Ok(jailed) => jailed,

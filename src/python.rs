@@ -234,7 +234,10 @@ impl Interpreter {
 
     /// Ends the warming: everything loaded so far is taken out of the garbage collector's sight, so that no collection
     /// in a child touches, and thereby copies, the pages it shares with the zygote.
-    pub fn freeze(&self) {
+    ///
+    /// # Errors
+    /// [`PythonError::Runner`] when children could not be given random state of their own: a zygote is of no use without that.
+    pub fn freeze(&self) -> Result<(), PythonError> {
         let collector = |step: &str| {
             Python::attach(|py| {
                 // A zygote without its `gc` module would only be slower.
@@ -243,15 +246,11 @@ impl Interpreter {
         };
         // Describing a failure blocks signals for good; a zygote has to go on.
         let signals = report::SignalMask::now();
-        Python::attach(|py| {
-            // Nothing in it can fail but for want of memory; a zygote without it is found out by the check below.
-            if let Ok(renewals) = self.captured.renewals.call0(py).and_then(|list| list.extract(py)) {
-                self.renewals.replace(renewals);
-            }
-        });
+        let renewals = Python::attach(|py| self.captured.renewals.call0(py).and_then(|list| list.extract(py)));
+        self.renewals.replace(renewals.map_err(|error| PythonError::Runner(error.to_string()))?);
         collector("collect");
         for _ in 0..REHEARSALS {
-            self.reseed();
+            self.reseed()?;
             for script in preload::OTHERS.iter().chain([&preload::ORDINARY]) {
                 self.rehearse_here(script);
             }
@@ -270,6 +269,7 @@ impl Interpreter {
         arenas::complete();
         collector("freeze");
         collector("enable");
+        Ok(())
     }
 
     /// How many threads have state in the interpreter: 1, unless an import started some.
@@ -316,14 +316,18 @@ impl Interpreter {
 
     /// Gives a new child random state of its own: `random`, `numpy.random`, and the names `tempfile` makes. (`secrets` and
     /// `uuid4` ask the system each time.)
-    pub fn reseed(&self) {
-        Python::attach(|py| {
+    ///
+    /// # Errors
+    /// [`PythonError::Runner`] when some state may still be the zygote's; such a child must not run a script.
+    pub fn reseed(&self) -> Result<(), PythonError> {
+        let renewed = Python::attach(|py| -> PyResult<()> {
             for renew in self.renewals.borrow().iter() {
-                let _ = renew.call0(py);
+                renew.call0(py)?;
             }
             let thread_id = nix::unistd::gettid().as_raw();
-            let _ = self.captured.main_thread.setattr(py, pyo3::intern!(py, "_native_id"), thread_id);
+            self.captured.main_thread.setattr(py, pyo3::intern!(py, "_native_id"), thread_id)
         });
+        renewed.map_err(|error| PythonError::Runner(error.to_string()))
     }
 
     /// Runs a trivial script the way `run` does, so that the pages it writes are this process's own before the job

@@ -104,9 +104,10 @@ impl Written {
         let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
         let Some(scout) = interpreter.fork(sys::bare_fork)? else {
             drop(told);
-            interpreter.reseed();
-            interpreter.try_out();
-            let _ = tell_own_pages(own_proc, &mappings, &tell);
+            if interpreter.reseed().is_ok() {
+                interpreter.try_out();
+                let _ = tell_own_pages(own_proc, &mappings, &tell);
+            }
             sys::exit_now(0)
         };
         drop(tell);

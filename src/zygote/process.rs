@@ -124,7 +124,7 @@ impl Zygote {
                     .into_iter()
                     .filter_map(|(name, result)| result.err().map(|why| (name, why)))
                     .collect();
-                interpreter.freeze();
+                interpreter.freeze().map_err(|error| StartFailure::Interpreter(error.to_string()))?;
                 written = pages::settle(&own_proc, &interpreter);
                 Mind::Warm(interpreter)
             }
