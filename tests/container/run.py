@@ -154,7 +154,7 @@ def check_way(image: str, way: Way, every: int, packages: int) -> None:
         wrong += [f"layer {name} can't be granted, and is {layers.get(name)}"
                   for name in way.refused if layers.get(name, {}).get("granted") is not False]
         drive = subprocess.run(
-            [sys.executable, str(HERE / "drive.py"), container.address, way.level, "--attacks", str(every),
+            [sys.executable, str(HERE / "drive.py"), container.address, way.level, "--place", way.name, "--attacks", str(every),
              "--min-packages", str(packages)], capture_output=True, text=True, check=False)
         *lines, counts = (drive.stdout + drive.stderr).strip().splitlines() or ["drive.py said nothing"]
         wrong += lines
