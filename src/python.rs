@@ -21,6 +21,7 @@ mod preload;
 mod report;
 
 use crate::jail::Jailed;
+use crate::sys::memory::extend_stack;
 use crate::wire::{JobFrame, Reply};
 use encode::Simplify;
 use pyo3::ffi;
@@ -36,6 +37,10 @@ const SCRIPT: &str = "main.py";
 /// Memory set aside for what comes after the script, when that has used all the job may have: describing a failure, or
 /// framing a result. It is address space only, never written to. Encoding itself asks before it takes.
 const RESERVE: usize = 16 * 1024 * 1024;
+
+/// What a script's main thread can count on of its 8 MiB of stack, whatever it did to its memory: to take a deeply nested list apart
+/// or to describe a failure.
+const STACK: usize = 1024 * 1024;
 
 /// How often a zygote rehearses before it is frozen: `CPython` specialises code it has run a few times, which writes
 /// to it. Done before the fork, those pages stay shared.
@@ -117,6 +122,7 @@ pub fn linked_version() -> String {
 /// # Errors
 /// [`PythonError`]; the process can't try again.
 pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
+    extend_stack(STACK);
     arenas::install();
     heap::align();
     config::initialise(setup)?;

@@ -106,6 +106,18 @@ pub fn join_machine_code(range: &Range<usize>) -> Result<(), Errno> {
     check(unsafe { libc::mprotect(range.start as *mut c_void, range.len(), protection) }.into()).map(drop)
 }
 
+/// Has the main thread's stack reach `bytes` further down than now. The kernel extends a stack when it is written to, and where
+/// the address space is used up it can't: then a process that only wanted to say so ends with SIGSEGV.
+///
+/// Called by the main thread, and with far less than `RLIMIT_STACK`.
+pub fn extend_stack(bytes: usize) {
+    let here = 0u8;
+    let below = (&raw const here).addr() - bytes;
+    // SAFETY: nothing is kept below the stack pointer but what is within a page's reach of it, and the kernel extends the stack
+    // to there (`mm/memory.c`, since Linux 4.20 however far below the stack pointer it is).
+    unsafe { (below as *mut u8).write_volatile(0) };
+}
+
 /// New private memory, not yet present.
 fn map(length: usize) -> Result<Range<usize>, Errno> {
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
