@@ -61,8 +61,7 @@ static NAMES: OnceLock<Vec<Below>> = OnceLock::new();
 /// # Errors
 /// `EEXIST` when something is mapped there; `EPERM` where Linux keeps processes from mapping so low.
 pub fn lay_down_terms() -> Result<(), Errno> {
-    // SAFETY: it takes a name.
-    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).map_err(|_| Errno::EINVAL)?;
+    let page = super::memory::page_size();
     let place = std::ptr::with_exposed_provenance_mut::<c_void>(TERMS);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
     // SAFETY: it replaces no other mapping.

@@ -71,8 +71,7 @@ pub fn replace_by_huge_pages(window: &Range<usize>, part: &Range<usize>, access:
         Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         Access::ReadExecute => libc::PROT_READ | libc::PROT_EXEC,
     };
-    let reserved = map(window.len() + HUGE)?;
-    let copy = reserved.start.next_multiple_of(HUGE)..reserved.start.next_multiple_of(HUGE) + window.len();
+    let copy = map_aligned(window.len())?;
     let exchanged = (|| {
         advise(&copy, libc::MADV_HUGEPAGE)?;
         let to = copy.start + (part.start - window.start);
@@ -87,9 +86,6 @@ pub fn replace_by_huge_pages(window: &Range<usize>, part: &Range<usize>, access:
         };
         if moved == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
     })();
-    // What was left before and after the copy, and the copy itself if it did not move.
-    let _ = unmap(&(reserved.start..copy.start));
-    let _ = unmap(&(copy.end..reserved.end));
     if exchanged.is_err() {
         let _ = unmap(&copy);
     }
@@ -118,15 +114,34 @@ pub fn extend_stack(bytes: usize) {
     unsafe { (below as *mut u8).write_volatile(0) };
 }
 
+/// New private memory that begins at a multiple of [`HUGE`].
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn map_aligned(length: usize) -> Result<Range<usize>, Errno> {
+    let reserved = map(length + HUGE)?;
+    let start = reserved.start.next_multiple_of(HUGE);
+    let _ = unmap(&(reserved.start..start));
+    let _ = unmap(&(start + length..reserved.end));
+    Ok(start..start + length)
+}
+
 /// New private memory, not yet present.
-fn map(length: usize) -> Result<Range<usize>, Errno> {
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn map(length: usize) -> Result<Range<usize>, Errno> {
     let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: the kernel chooses a place where nothing is.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
     if start == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(start.addr()..start.addr() + length) }
 }
 
-fn unmap(range: &Range<usize>) -> Result<(), Errno> {
+/// Gives memory back, which came from [`map`] or [`map_aligned`] and which nobody uses any more.
+///
+/// # Errors
+/// `EINVAL` for what is no multiple of a page, `ENOMEM` where a mapping would be split and there may be no more of them.
+pub fn unmap(range: &Range<usize>) -> Result<(), Errno> {
     if range.is_empty() {
         return Ok(());
     }
