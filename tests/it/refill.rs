@@ -74,14 +74,15 @@ fn an_answer_leaves(place: Place, name: &str, settings: &[(&str, &str)], is_full
         // One of the lean zygote, which this script does not go to, and one of the loaded.
         eventually("both shelves are full", || server.children().len() == 2);
         let before = server.children();
+        let asked = Instant::now();
         let answer = connection.execute(&json!({ "script": "import slow\ndef main():\n    return 'done'" }));
-        let answered = Instant::now();
         let new = new_children(&server, &before);
-        let looked = answered.elapsed();
+        let looked = asked.elapsed();
         assert_eq!(answer.json(), json!({ "result": "done" }));
         if is_full {
             assert_eq!(new.len(), 1, "the answer came before the next child");
-        } else if looked < Duration::from_millis(FORK_MS / 2) {
+        } else if looked < Duration::from_millis(FORK_MS) {
+            // None that was ordered since can be ready, unless this machine was busy with something else.
             assert_eq!(new, [], "the answer waited for the next child");
         }
     }
