@@ -19,6 +19,9 @@ const DONE: i32 = 0;
 const NO_JAIL: i32 = 70;
 const NO_SUPERVISOR: i32 = 71;
 
+/// A frame of at most this many bytes is sent and received in one call, and takes no memory but the stack's.
+const SHORT: usize = 2048;
+
 /// Which interpreter a child has.
 #[derive(Debug)]
 pub enum Mind {
@@ -82,7 +85,7 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
     match (spawn.purpose, interpreter) {
         (Purpose::Verify, _) => {
             let report = verify::escape(base.plan, &jailed);
-            send(jailed.channel.as_fd(), &Hello::Verified { failed: report });
+            send(jailed.channel.as_fd(), &Hello::Verified { failed: report }, || ());
         }
         (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter, base.written),
         (Purpose::Job, None) => {}
@@ -112,18 +115,27 @@ pub fn make_ready(jailed: &Jailed, interpreter: &Interpreter, written: &Written)
 fn serve_job(jailed: &Jailed, interpreter: &Interpreter, written: &Written) {
     make_ready(jailed, interpreter, written);
     let cpu_ns = u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX);
-    send(jailed.channel.as_fd(), &Hello::Ready { cpu_ns });
+    send(jailed.channel.as_fd(), &Hello::Ready { cpu_ns }, || ());
     let Some(job) = receive(jailed.channel.as_fd()) else { sys::exit_now(NO_SUPERVISOR) };
     let reply = interpreter.run(jailed, job);
-    send(jailed.channel.as_fd(), &reply);
+    send(jailed.channel.as_fd(), &reply, || interpreter.make_room());
     // The supervisor has what it waits for and kills this process: ending by itself would only be slower, and would let
     // the script's exit handlers run. Nothing more ever comes, so this waits, with the interpreter's lock held.
     let _ = receive(jailed.channel.as_fd());
 }
 
-fn send<M: Serialize>(channel: BorrowedFd<'_>, message: &M) {
-    let Ok(frame) = wire::encode(message) else { return };
-    let mut rest = &frame[..];
+/// `before_long` is called before memory is taken for a frame that needs some.
+fn send<M: Serialize>(channel: BorrowedFd<'_>, message: &M, before_long: impl FnOnce()) {
+    let mut space = [0; SHORT];
+    let long;
+    let mut rest = if let Some(frame) = wire::encode_within(message, &mut space) {
+        frame
+    } else {
+        before_long();
+        let Ok(frame) = wire::encode(message) else { return };
+        long = frame;
+        &long[..]
+    };
     while !rest.is_empty() {
         match nix::unistd::write(channel, rest) {
             Ok(written) => rest = &rest[written..],
@@ -135,29 +147,39 @@ fn send<M: Serialize>(channel: BorrowedFd<'_>, message: &M) {
 
 /// The one job; `None` when the supervisor is gone.
 fn receive(channel: BorrowedFd<'_>) -> Option<JobFrame> {
-    let mut header = [0; wire::HEADER];
-    fill(channel, &mut header)?;
-    let length = wire::payload_length(header, wire::MAX_FRAME).ok()?;
+    let mut space = [0; SHORT];
+    let mut received = 0;
+    while received < wire::HEADER {
+        received += read(channel, &mut space[received..])?;
+    }
+    let (header, start) = space[..received].split_first_chunk()?;
+    let length = wire::payload_length(*header, wire::MAX_FRAME).ok()?;
+    if let Some(payload) = start.get(..length) {
+        return wire::decode(payload).ok();
+    }
     let mut payload = vec![0; length];
-    fill(channel, &mut payload)?;
+    payload[..start.len()].copy_from_slice(start);
+    let mut filled = start.len();
+    while filled < length {
+        filled += read(channel, &mut payload[filled..])?;
+    }
     wire::decode(&payload).ok()
 }
 
-fn fill(channel: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<()> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match nix::unistd::read(channel, &mut buffer[filled..]) {
+/// Reads what is there, at least a byte; `None` at the end and when it fails.
+fn read(channel: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
+    loop {
+        match nix::unistd::read(channel, buffer) {
             Ok(0) => return None,
-            Ok(count) => filled += count,
+            Ok(count) => return Some(count),
             Err(Errno::EINTR) => {}
             Err(_) => return None,
         }
     }
-    Some(())
 }
 
 fn give_up(channel: BorrowedFd<'_>, JailError { step, errno }: JailError) -> ! {
-    send(channel, &Hello::Failed { step: step.index(), errno });
+    send(channel, &Hello::Failed { step: step.index(), errno }, || ());
     sys::exit_now(NO_JAIL)
 }
 

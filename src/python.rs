@@ -239,7 +239,8 @@ impl Interpreter {
     }
 
     /// Ends the warming: everything loaded so far is taken out of the garbage collector's sight, so that no collection
-    /// in a child touches, and thereby copies, the pages it shares with the zygote.
+    /// in a child touches, and thereby copies, the pages it shares with the zygote. From here on this process runs no Python
+    /// any more, only the children it makes by [`Self::fork`] do; so the interpreter is readied for that once.
     ///
     /// # Errors
     /// [`PythonError::Runner`] when children could not be given random state of their own: a zygote is of no use without that.
@@ -269,55 +270,33 @@ impl Interpreter {
             }
         }
         collector("collect");
+        heap::settle();
+        // Once more: what children find free at once, CPython's lists of spare objects above all, then lies together.
         self.rehearse_here(preload::ORDINARY);
         signals.restore();
-        heap::settle();
         arenas::complete();
         collector("freeze");
         collector("enable");
+        // SAFETY: attached, in the main thread, which is the only one.
+        unsafe { ffi::PyOS_BeforeFork() };
         Ok(())
     }
 
-    /// How many threads have state in the interpreter: 1, unless an import started some.
-    ///
-    /// Threads that a C library made by itself are not among them; the operating system knows those.
-    #[must_use]
-    pub fn thread_count(&self) -> usize {
-        let mut count = 0;
-        Python::attach(|_| {
-            // SAFETY: attached, so the list of threads can't change while it is walked.
-            unsafe {
-                let mut thread = ffi::PyInterpreterState_ThreadHead(ffi::PyInterpreterState_Get());
-                while !thread.is_null() {
-                    count += 1;
-                    thread = ffi::PyThreadState_Next(thread);
-                }
-            }
-        });
-        count
-    }
-
-    /// Clones the process by `clone`, with the interpreter ready for it on both sides.
+    /// Clones the process by `clone`; in the child the interpreter works again. After [`Self::freeze`].
     ///
     /// `clone` gives `Ok(None)` in the child and `Ok(Some(…))` in the parent; it must copy the whole process, as fork
     /// does, and do nothing else.
     ///
     /// # Errors
-    /// Those of `clone`; the interpreter is as it was before.
+    /// Those of `clone`.
     pub fn fork<T, E>(&self, clone: impl FnOnce() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
-        Python::attach(|_| {
-            // SAFETY: attached, in the main thread, which is the only one.
-            unsafe { ffi::PyOS_BeforeFork() };
-            let cloned = clone();
-            if matches!(cloned, Ok(None)) {
-                // SAFETY: this is the child's only thread, a copy of the one that called BeforeFork.
-                unsafe { ffi::PyOS_AfterFork_Child() };
-            } else {
-                // SAFETY: this is the thread that called BeforeFork.
-                unsafe { ffi::PyOS_AfterFork_Parent() };
-            }
-            cloned
-        })
+        let cloned = clone();
+        if matches!(cloned, Ok(None)) {
+            // SAFETY: this is the child's only thread, a copy of the one that called `PyOS_BeforeFork` in `freeze`. Its
+            // counterpart for the parent is never called: what the parent writes to would be copied for each child.
+            unsafe { ffi::PyOS_AfterFork_Child() };
+        }
+        cloned
     }
 
     /// Gives a new child random state of its own: `random`, `numpy.random`, and the names `tempfile` makes. (`secrets` and
@@ -375,12 +354,16 @@ impl Interpreter {
     #[must_use]
     pub fn run(&self, _jailed: &Jailed, job: JobFrame) -> Reply {
         Python::attach(|py| {
-            let make_room = || drop(self.reserve.take());
-            let (reply, remains) = execute::execute(py, &self.captured, &job, &make_room);
+            let (reply, remains) = execute::execute(py, &self.captured, &job, &|| self.make_room());
             remains.keep();
             // To free it would be work for nothing.
             std::mem::forget(job);
             reply
         })
+    }
+
+    /// Frees the memory that was set aside for what comes after the script.
+    pub fn make_room(&self) {
+        drop(self.reserve.take());
     }
 }

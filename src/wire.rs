@@ -188,6 +188,15 @@ pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, WireError> {
     Ok(frame)
 }
 
+/// The same, into memory at hand and without taking any; `None` when the frame is longer than `space`.
+#[must_use]
+pub fn encode_within<'a, M: Serialize>(message: &M, space: &'a mut [u8]) -> Option<&'a [u8]> {
+    let (header, payload) = space.split_first_chunk_mut::<HEADER>()?;
+    let length = bincode::serde::encode_into_slice(message, payload, bincode::config::standard()).ok()?;
+    *header = u32::try_from(length).ok()?.to_le_bytes();
+    space.get(..HEADER + length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +215,18 @@ mod tests {
         let reply = Reply::Value(vec![Token::List(2), Token::Int(-5), Token::Str("é".into())]);
         let frame = encode(&reply).expect("small");
         assert_eq!(decode::<Reply>(payload(&frame)), Ok(reply));
+    }
+
+    #[test]
+    fn a_frame_is_the_same_in_memory_at_hand_or_does_not_fit() {
+        let reply = Reply::Value(vec![Token::Str("text".into())]);
+        let frame = encode(&reply).expect("small");
+        let mut space = [0xaa; 64];
+        assert_eq!(encode_within(&reply, &mut space), Some(&frame[..]));
+        assert_eq!(encode_within(&reply, &mut space[..frame.len()]), Some(&frame[..]));
+        for short in 0..frame.len() {
+            assert_eq!(encode_within(&reply, &mut space[..short]), None, "{short}");
+        }
     }
 
     #[test]

@@ -26,27 +26,27 @@ struct Ceiling {
 }
 
 /// Accepting and answering a request, handing over a job and taking its reply, ordering a new child and burying the old one:
-/// about half are the event loop's waits. Seen: 24.
-const SUPERVISOR_CALLS: Ceiling = Ceiling { what: "system calls of the supervisor for a request", most: 32.0 };
+/// about half are the event loop's waits. Seen: 21.
+const SUPERVISOR_CALLS: Ceiling = Ceiling { what: "system calls of the supervisor for a request", most: 26.0 };
 
 /// Making a child, jailing it, its one job. The jail's steps are most of it. Seen: 47.
 const CHILD_CALLS: Ceiling = Ceiling { what: "system calls of the zygote and a child for a request", most: 54.0 };
 
 /// Each is a page copied or mapped between the clone and the child's word that it is ready: the dearest part of a child,
-/// 0.5 to 1 µs each and more under a hypervisor. Seen: 157, and twice that where huge pages can't be had.
-const LEAN_FAULTS: Ceiling = Ceiling { what: "page faults of a ready child, lean", most: 180.0 };
+/// 0.5 to 1 µs each and more under a hypervisor. Seen: 141, and twice that where huge pages can't be had.
+const LEAN_FAULTS: Ceiling = Ceiling { what: "page faults of a ready child, lean", most: 162.0 };
 
-/// The same with numpy and pandas in the heap; it grows when something there is written to that need not be. Seen: 322.
-const LOADED_FAULTS: Ceiling = Ceiling { what: "page faults of a ready child, loaded", most: 375.0 };
+/// The same with numpy and pandas in the heap; it grows when something there is written to that need not be. Seen: 287.
+const LOADED_FAULTS: Ceiling = Ceiling { what: "page faults of a ready child, loaded", most: 330.0 };
 
-/// From first to last, the job included. Seen: 160.
-const ALL_FAULTS: Ceiling = Ceiling { what: "page faults of a child in its whole life, lean", most: 185.0 };
+/// From first to last, the job included. Seen: 142.
+const ALL_FAULTS: Ceiling = Ceiling { what: "page faults of a child in its whole life, lean", most: 164.0 };
 
-/// What a ready child has to itself, in KiB: pages copied from the zygote, stack, page tables not counted. Seen: 572.
-const LEAN_DIRTY: Ceiling = Ceiling { what: "KiB that a ready child has to itself, lean", most: 660.0 };
+/// What a ready child has to itself, in KiB: pages copied from the zygote, stack, page tables not counted. Seen: 484.
+const LEAN_DIRTY: Ceiling = Ceiling { what: "KiB that a ready child has to itself, lean", most: 560.0 };
 
-/// The same for the loaded zygote's children. Seen: 1092.
-const LOADED_DIRTY: Ceiling = Ceiling { what: "KiB that a ready child has to itself, loaded", most: 1260.0 };
+/// The same for the loaded zygote's children. Seen: 924.
+const LOADED_DIRTY: Ceiling = Ceiling { what: "KiB that a ready child has to itself, loaded", most: 1070.0 };
 
 /// Requests over which a count is averaged: what happens by the clock, as reaping does, then counts little.
 const REQUESTS: u32 = 300;

@@ -55,7 +55,6 @@ pub(super) fn execute<'py>(
     if job.captured {
         flush(py, captured);
     }
-    make_room();
     (reply, remains)
 }
 

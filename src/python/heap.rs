@@ -26,19 +26,24 @@ const POOL_HEADER: usize = 48;
 
 /// Has the C heap go on at the next multiple of a huge page. Before the interpreter starts.
 pub(super) fn align() {
-    // SAFETY: asks where the heap ends.
-    let end = unsafe { libc::sbrk(0) }.addr();
+    let end = end();
     if let Ok(gap) = libc::intptr_t::try_from(end.next_multiple_of(HUGE) - end) {
         // SAFETY: the allocator expects that others move the end of the heap, and goes on behind (malloc(3), `sbrk`).
         unsafe { libc::sbrk(gap) };
     }
 }
 
-/// Fills the holes, and ends the C heap at a multiple of a huge page.
+/// Fills the holes, and has the C heap go on at the next multiple of a huge page: what is written from now on, here and in the
+/// children, lies behind it.
 pub(super) fn settle() {
     fill_pools();
-    fill_heap();
     align();
+    fill_heap(end());
+}
+
+fn end() -> usize {
+    // SAFETY: asks where the heap ends.
+    unsafe { libc::sbrk(0) }.addr()
 }
 
 /// Fills what is free in the pools that hold objects, size by size, until the allocator opens an empty pool.
@@ -59,9 +64,8 @@ fn fill_pools() {
     }
 }
 
-/// Fills the free chunks of the C heap, the large ones first, until every size is served from its end.
-fn fill_heap() {
-    let Some(end) = end_of_use() else { return };
+/// Fills the free chunks of the C heap, the large ones first, until every size is served from `end` on.
+fn fill_heap(end: usize) {
     let mut blocks = 0;
     for size in (1..=LARGEST / STEP).rev().map(|steps| steps * STEP) {
         while blocks < MOST_BLOCKS {
@@ -75,13 +79,4 @@ fn fill_heap() {
             }
         }
     }
-}
-
-/// The address from which on the C heap has never been handed out.
-fn end_of_use() -> Option<usize> {
-    // SAFETY: changes nothing; gives the end of the heap.
-    let end = unsafe { libc::sbrk(0) }.addr();
-    // SAFETY: reads the allocator's own books.
-    let books = unsafe { libc::mallinfo2() };
-    end.checked_sub(books.keepcost)
 }

@@ -57,28 +57,54 @@ pub enum Access {
     ReadExecute,
 }
 
+impl Access {
+    fn protection(self) -> c_int {
+        match self {
+            Self::Read => libc::PROT_READ,
+            Self::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+            Self::ReadExecute => libc::PROT_READ | libc::PROT_EXEC,
+        }
+    }
+}
+
 /// Replaces `window` by huge pages that hold the same: `part`, which lies in it, is all that is mapped there now. The rest of
 /// it reads as zero afterwards.
+///
+/// # Errors
+/// As [`replace_by_anonymous`].
+pub fn replace_by_huge_pages(window: &Range<usize>, part: &Range<usize>, access: Access) -> Result<(), Errno> {
+    let copy = map_aligned(window.len())?;
+    // Where the kernel has none, it is ordinary pages.
+    let _ = advise(&copy, libc::MADV_HUGEPAGE);
+    exchange(window, part, &copy, access)
+}
+
+/// Replaces what is mapped at `range`, by whichever mappings, by one that is no file's and holds the same.
 ///
 /// The exchange is one call, so machine code can be replaced while it runs. The process must have one thread, or what another
 /// writes meanwhile is lost.
 ///
 /// # Errors
 /// `ENOMEM`; `EACCES` where a security module forbids executable memory that is no file's. Nothing has changed then.
-pub fn replace_by_huge_pages(window: &Range<usize>, part: &Range<usize>, access: Access) -> Result<(), Errno> {
-    let protection = match access {
-        Access::Read => libc::PROT_READ,
-        Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
-        Access::ReadExecute => libc::PROT_READ | libc::PROT_EXEC,
-    };
-    let copy = map_aligned(window.len())?;
+pub fn replace_by_anonymous(range: &Range<usize>, access: Access) -> Result<(), Errno> {
+    exchange(range, range, &map(range.len())?, access)
+}
+
+/// Moves `copy`, which is new, to `window`, after it was given what is at `part`.
+fn exchange(window: &Range<usize>, part: &Range<usize>, copy: &Range<usize>, access: Access) -> Result<(), Errno> {
     let exchanged = (|| {
-        advise(&copy, libc::MADV_HUGEPAGE)?;
-        let to = copy.start + (part.start - window.start);
-        // SAFETY: the caller says that `part` is mapped and lies in `window`; the copy was just made and overlaps nothing.
-        unsafe { std::ptr::copy_nonoverlapping(part.start as *const u8, to as *mut u8, part.len()) };
-        // SAFETY: the copy is this function's own.
-        check(unsafe { libc::mprotect(copy.start as *mut c_void, copy.len(), protection) }.into())?;
+        for page in part.clone().step_by(page_size()) {
+            // SAFETY: the caller says that `part` is mapped, and all of it can be read.
+            let here = unsafe { std::slice::from_raw_parts(page as *const u8, page_size()) };
+            // Zeros are there already, and take no memory as long as nobody writes to them.
+            if here.iter().any(|byte| *byte != 0) {
+                let to = copy.start + (page - window.start);
+                // SAFETY: `part` lies in `window`, which is as long as the copy; that was just made and overlaps nothing.
+                unsafe { std::ptr::copy_nonoverlapping(here.as_ptr(), to as *mut u8, page_size()) };
+            }
+        }
+        // SAFETY: the copy is its maker's own.
+        check(unsafe { libc::mprotect(copy.start as *mut c_void, copy.len(), access.protection()) }.into())?;
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         // SAFETY: what was at `window` goes and what comes holds the same, bit for bit; nothing ran in between but this.
         let moved = unsafe {
@@ -87,7 +113,7 @@ pub fn replace_by_huge_pages(window: &Range<usize>, part: &Range<usize>, access:
         if moved == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
     })();
     if exchanged.is_err() {
-        let _ = unmap(&copy);
+        let _ = unmap(copy);
     }
     exchanged
 }
@@ -97,7 +123,7 @@ pub fn replace_by_huge_pages(window: &Range<usize>, part: &Range<usize>, access:
 /// # Errors
 /// `EACCES` where the file may not be executed.
 pub fn join_machine_code(range: &Range<usize>) -> Result<(), Errno> {
-    let protection = libc::PROT_READ | libc::PROT_EXEC;
+    let protection = Access::ReadExecute.protection();
     // SAFETY: what can be read can still be read, and nothing can be written.
     check(unsafe { libc::mprotect(range.start as *mut c_void, range.len(), protection) }.into()).map(drop)
 }

@@ -138,6 +138,8 @@ pub struct Mapping {
     pub range: Range<usize>,
     /// As `rw-p`.
     rights: String,
+    /// Where in the file it begins.
+    offset: usize,
     /// Device and inode: the same in all mappings of one file.
     pub file: String,
     /// The file's path, `[heap]`, or nothing.
@@ -149,11 +151,12 @@ impl Mapping {
         let mut fields = line.splitn(6, ' ');
         let (start, end) = fields.next()?.split_once('-')?;
         let rights = fields.next()?.to_owned();
-        let (_offset, device, inode) = (fields.next()?, fields.next()?, fields.next()?);
+        let (offset, device, inode) = (fields.next()?, fields.next()?, fields.next()?);
         let address = |text| usize::from_str_radix(text, 16).ok();
         Some(Self {
             range: address(start)?..address(end)?,
             rights,
+            offset: address(offset)?,
             file: format!("{device} {inode}"),
             name: fields.next().unwrap_or_default().trim().to_owned(),
         })
@@ -168,6 +171,18 @@ impl Mapping {
             "r-xp" => Some(Access::ReadExecute),
             _ => None,
         }
+    }
+
+    /// Whether `next` begins where this ends, and shows the same file.
+    #[must_use]
+    pub fn is_followed_by(&self, next: &Self) -> bool {
+        self.is_of_file() && self.file == next.file && self.range.end == next.range.start
+    }
+
+    /// Whether `next` also shows what comes next in the file, as two parts of one segment do.
+    #[must_use]
+    pub fn goes_on_in(&self, next: &Self) -> bool {
+        self.is_followed_by(next) && self.offset + self.range.len() == next.offset
     }
 
     /// Whether it shows a file.

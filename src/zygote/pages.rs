@@ -27,37 +27,45 @@ pub fn settle(own_proc: &OwnProc, interpreter: &Interpreter) -> Written {
     let _ = nix::sys::prctl::set_dumpable(true);
     if let Some(mappings) = own_proc.mappings() {
         put_program_into_huge_pages(&mappings);
-        join_mappings(&mappings);
+        join_machine_code(&mappings);
+        join_variables(&mappings);
         put_heaps_into_huge_pages(&mappings, own_proc);
     }
     Written::try_learn(own_proc, interpreter).unwrap_or_default()
 }
 
-/// The program's machine code and constants: as a file's pages they would be mapped into each child by a fault for every 16.
+/// The program's machine code, constants and variables: as a file's pages they would be mapped into each child by a fault for
+/// every 16, or copied one by one.
 fn put_program_into_huge_pages(mappings: &[Mapping]) {
-    let here = put_program_into_huge_pages as fn(&[Mapping]) as usize;
-    let Some(program) = mappings.iter().find(|mapping| mapping.range.contains(&here)) else { return };
-    for segment in mappings.iter().filter(|mapping| mapping.file == program.file) {
-        // Variables are left: each child writes to some, and a huge page that is written to falls apart.
-        let Some(access @ (Access::Read | Access::ReadExecute)) = segment.access() else { continue };
-        let window = window_of(segment, mappings);
-        let part = segment.range.start.max(window.start)..segment.range.end.min(window.end);
+    for segment in mappings.iter().filter(|mapping| is_program(mapping, mappings)) {
+        let Some(access) = segment.access() else { continue };
+        let zeroed = zeroed_after(segment, mappings).filter(|_| access == Access::ReadWrite);
+        let range = segment.range.start..zeroed.unwrap_or(segment).range.end;
+        let window = window_of(&range, mappings);
+        let part = range.start.max(window.start)..range.end.min(window.end);
         if part.len() > WORTH_IT {
             let _ = memory::replace_by_huge_pages(&window, &part, access);
         }
     }
 }
 
-/// The huge pages that a segment can have to itself: those that it has some part in and no other mapping has.
-fn window_of(segment: &Mapping, mappings: &[Mapping]) -> Range<usize> {
+/// Whether it shows the file that this code is in.
+fn is_program(mapping: &Mapping, mappings: &[Mapping]) -> bool {
+    let here = is_program as fn(&Mapping, &[Mapping]) -> bool as usize;
+    mappings.iter().any(|code| code.range.contains(&here) && code.file == mapping.file)
+}
+
+/// The huge pages that a segment can have to itself: no other mapping has a part in them. Where little of it lies in the first
+/// or the last, that one is left out.
+fn window_of(segment: &Range<usize>, mappings: &[Mapping]) -> Range<usize> {
     let is_free = |range: Range<usize>| {
         !mappings.iter().any(|mapping| mapping.range.start < range.end && range.start < mapping.range.end)
     };
-    let mut window = segment.range.start / HUGE * HUGE..segment.range.end.next_multiple_of(HUGE);
-    if !is_free(window.start..segment.range.start) {
+    let mut window = segment.start / HUGE * HUGE..segment.end.next_multiple_of(HUGE);
+    if !is_free(window.start..segment.start) || window.start + HUGE - segment.start < WORTH_IT {
         window.start += HUGE;
     }
-    if !is_free(segment.range.end..window.end) {
+    if !is_free(segment.end..window.end) || segment.end - (window.end - HUGE) < WORTH_IT {
         window.end -= HUGE;
     }
     window
@@ -65,19 +73,44 @@ fn window_of(segment: &Mapping, mappings: &[Mapping]) -> Range<usize> {
 
 /// Each mapping is copied for each child, and a library usually has three in a row that differ in nothing but that only the
 /// middle one may be executed.
-fn join_mappings(mappings: &[Mapping]) {
+fn join_machine_code(mappings: &[Mapping]) {
     for pair in mappings.windows(2) {
         let [before, after] = pair else { continue };
-        let are_neighbours = before.is_of_file() && before.file == after.file && before.range.end == after.range.start;
         let constants = match (before.access(), after.access()) {
             (Some(Access::Read), Some(Access::ReadExecute)) => before,
             (Some(Access::ReadExecute), Some(Access::Read)) => after,
             _ => continue,
         };
-        if are_neighbours {
+        if before.is_followed_by(after) {
             let _ = memory::join_machine_code(&constants.range);
         }
     }
+}
+
+/// A library's variables are three in a row: those that its loader set and made read-only, those of the file, and those that
+/// begin as zero. As one mapping all can be written to. That takes nothing from the jail: a script may make any memory writable.
+fn join_variables(mappings: &[Mapping]) {
+    for (number, variables) in mappings.iter().enumerate() {
+        if !variables.is_of_file() || variables.access() != Some(Access::ReadWrite) || is_program(variables, mappings) {
+            continue;
+        }
+        let set_once =
+            number.checked_sub(1).map(|number| &mappings[number]).filter(|before| before.goes_on_in(variables));
+        let zeroed = zeroed_after(variables, mappings);
+        let first = set_once.unwrap_or(variables);
+        let last = zeroed.unwrap_or(variables);
+        let range = first.range.start..last.range.end;
+        if range != variables.range {
+            let _ = memory::replace_by_anonymous(&range, Access::ReadWrite);
+        }
+    }
+}
+
+/// The variables that begin as zero, and are in no file, behind those of a file.
+fn zeroed_after<'a>(variables: &Mapping, mappings: &'a [Mapping]) -> Option<&'a Mapping> {
+    let is_zeroed =
+        |other: &&Mapping| other.range.start == variables.range.end && other.is_heap() && other.name.is_empty();
+    mappings.iter().find(is_zeroed)
 }
 
 /// Objects: most of what a zygote has, and a child writes to few of them.
@@ -180,16 +213,16 @@ mod tests {
     #[test]
     fn a_segment_has_the_huge_pages_that_nothing_else_lies_in() {
         let alone = mappings(&["00709000-00bbf000 r-xp 00309000 fe:00 7 /mayfly"]);
-        assert_eq!(window_of(&alone[0], &alone), 0x60_0000..0xc0_0000);
+        assert_eq!(window_of(&alone[0].range, &alone), 0x60_0000..0xc0_0000);
 
         let crowded = mappings(&[
             "00200000-0050a000 r--p 00000000 fe:00 7 /mayfly",
             "0050a000-009bf000 r-xp 00309000 fe:00 7 /mayfly",
             "009bf000-009e9000 r--p 007bd000 fe:00 7 /mayfly",
         ]);
-        assert_eq!(window_of(&crowded[0], &crowded), 0x20_0000..0x40_0000);
-        assert_eq!(window_of(&crowded[1], &crowded), 0x60_0000..0x80_0000);
-        assert!(window_of(&crowded[2], &crowded).is_empty());
+        assert_eq!(window_of(&crowded[0].range, &crowded), 0x20_0000..0x40_0000);
+        assert_eq!(window_of(&crowded[1].range, &crowded), 0x60_0000..0x80_0000);
+        assert!(window_of(&crowded[2].range, &crowded).is_empty());
     }
 
     #[test]
