@@ -19,10 +19,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// Output beyond this many bytes, both streams together, stops the script.
 pub const FLOOD: u64 = 64 * 1024 * 1024;
 
-/// Outputs are not looked at before: most scripts are done by then, and reading nothing costs nothing. A pipe holds 64 KiB
-/// meanwhile.
-const HEAD_START: Duration = Duration::from_millis(2);
-
 /// A reply may take this many times the result's size as JSON (a float takes nine bytes here and three there), and as much
 /// again as a traceback and the frame itself.
 const REPLY_FACTOR: usize = 3;
@@ -160,7 +156,6 @@ async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
 
 /// Keeps the pipes from filling up, and returns only at a flood.
 async fn drain(stdout: &mut Output, stderr: &mut Output) {
-    sleep(HEAD_START).await;
     #[cfg(feature = "fault-injection")]
     if supervisor_leaves_out("output-flood") {
         loop {

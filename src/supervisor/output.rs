@@ -24,7 +24,7 @@ pub struct Output {
 
 #[derive(Debug)]
 enum Pipe {
-    /// As it came: nothing was read yet. Most scripts write nothing and end before anybody looks.
+    /// As it came: nobody has looked yet.
     Untouched(OwnedFd),
     /// Watched by the event loop.
     Watched(AsyncFd<OwnedFd>),
