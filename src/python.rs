@@ -234,6 +234,8 @@ impl Interpreter {
             // A zygote that lacks one of these modules has nothing to put right there.
             let _ = use_poll(py);
             let _ = forget_interrupts(py);
+            // What they wrote, a warning mostly, is for whoever runs the service, and would be the first output of every script.
+            execute::flush(py, &self.captured);
             outcomes
         })
     }

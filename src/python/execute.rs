@@ -189,7 +189,7 @@ fn no_main(message: String) -> Reply {
 /// Writes out what the streams hold back: the ones the script has now, then the first ones.
 ///
 /// A script may have wrapped them, closed them, or put anything in their place; that loses output, and only that.
-fn flush(py: Python<'_>, captured: &Captured) {
+pub(super) fn flush(py: Python<'_>, captured: &Captured) {
     let first = [(&captured.stdout, pyo3::intern!(py, "stdout")), (&captured.stderr, pyo3::intern!(py, "stderr"))];
     for (stream, name) in first {
         if let Ok(Some(current)) = captured.system.bind(py).get_item(name)

@@ -1,10 +1,12 @@
 //! The settings: each has its effect, and a bad one ends the start.
 
+use crate::levels::expected;
 use crate::server::{Server, Setup, manifest};
 use crate::{Trial, tests};
 use mayfly::config::SETTINGS;
 use serde_json::json;
 use std::fs;
+use std::time::Duration;
 
 pub fn trials() -> Vec<Trial> {
     tests![
@@ -16,6 +18,7 @@ pub fn trials() -> Vec<Trial> {
         listen_wins_over_port,
         capabilities_tell_the_settings_in_force,
         a_preload_that_fails_is_no_reason_not_to_serve,
+        what_a_preload_writes_is_in_the_log_and_in_no_answer,
         packages_can_lie_elsewhere,
     ]
 }
@@ -157,8 +160,39 @@ fn capabilities_tell_the_settings_in_force() {
 fn a_preload_that_fails_is_no_reason_not_to_serve() {
     let server = Server::start(&[("MAYFLY_PRELOAD", "json,nosuchmodule")]);
     server.check("import json\ndef main():\n    return json.dumps([1])", &json!("[1]"));
-    let line = server.log().wait_for(|line| line.contains("nosuchmodule"), std::time::Duration::from_secs(10));
+    let line = server.log().wait_for(|line| line.contains("nosuchmodule"), Duration::from_secs(10));
     assert!(line.is_some(), "{:?}", server.log().lines());
+}
+
+fn what_a_preload_writes_is_in_the_log_and_in_no_answer() {
+    let home = std::env::temp_dir().join(format!("mayfly-talkative-{}", std::process::id()));
+    fs::create_dir_all(&home).expect("a directory");
+    fs::write(
+        home.join("talkative.py"),
+        "import sys\nprint('hello', 'from the', 'package', file=sys.stderr)\nprint('more')\n",
+    )
+    .expect("a file");
+    let path = home.display().to_string();
+    for place in expected() {
+        for start in ["warm", "cold"] {
+            if start == "warm" && !place.has_warm() {
+                continue;
+            }
+            let settings = [("MAYFLY_PRELOAD", "talkative"), ("MAYFLY_PACKAGES", &path), ("MAYFLY_START", start)];
+            let server = place.setup(&settings).start();
+            let script =
+                "import sys, talkative\ndef main():\n    print('mine')\n    print('my error', file=sys.stderr)";
+            let answer = server.execute(&json!({ "script": script, "include": ["stdout", "stderr"] }));
+            let wanted = json!({ "result": null, "stdout": "mine\n", "stderr": "my error\n" });
+            assert_eq!(answer.json(), wanted, "{}, {start}", place.as_str());
+            // nsjail keeps what a process inside it writes from the log.
+            if place.has_warm() {
+                let line = server.log().wait_for(|line| line == "hello from the package", Duration::from_secs(10));
+                assert!(line.is_some(), "{}, {start}: {:?}", place.as_str(), server.log().lines());
+            }
+        }
+    }
+    fs::remove_dir_all(home).expect("our own directory");
 }
 
 fn packages_can_lie_elsewhere() {
