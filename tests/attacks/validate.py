@@ -59,7 +59,7 @@ def check_attack(attack, preludes):
         return
     yield from check_expectation(attack["expect"])
     for level, expected in attack.get("expect_at", {}).items():
-        yield from check_expectation(expected) if level in LEVELS | {"gvisor"} else (f"unknown level {level}",)
+        yield from check_expectation(expected) if level in LEVELS | {"gvisor", "outer-profile"} else (f"unknown level {level}",)
     unknown = set(attack.get("request", {})) - REQUEST_FIELDS
     if unknown:
         yield f"unknown request fields {unknown}"

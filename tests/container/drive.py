@@ -178,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Holds a running server's answers to what they must be.")
     parser.add_argument("address", help="host:port")
     parser.add_argument("level", choices=["full", "seccomp", "nsjail"])
-    parser.add_argument("--place", default="", help="where it is, for attacks that expect something else there: gvisor")
+    parser.add_argument("--place", default="", help="where it is, for attacks that expect something else there: gvisor, outer-profile")
     parser.add_argument("--scripts", type=int, default=1, metavar="PART")
     parser.add_argument("--attacks", type=int, default=1, metavar="PART")
     parser.add_argument("--min-packages", type=int, default=0, metavar="N", help="third-party packages there must be")

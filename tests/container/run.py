@@ -49,6 +49,13 @@ class Way:
     granted: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
+    @property
+    def place(self) -> str:
+        """What an attack's `expect_at` calls it."""
+        if "runsc" in self.options:
+            return "gvisor"
+        return "outer-profile" if OUTER_PROFILE[-1] in self.options else self.name
+
 
 NAMESPACES = ["user-namespace", "pid-namespace", "mount-namespace", "network-namespace", "own-root", "private-tmp"]
 WAYS = [
@@ -154,7 +161,7 @@ def check_way(image: str, way: Way, every: int, packages: int) -> None:
         wrong += [f"layer {name} can't be granted, and is {layers.get(name)}"
                   for name in way.refused if layers.get(name, {}).get("granted") is not False]
         drive = subprocess.run(
-            [sys.executable, str(HERE / "drive.py"), container.address, way.level, "--place", way.name, "--attacks", str(every),
+            [sys.executable, str(HERE / "drive.py"), container.address, way.level, "--place", way.place, "--attacks", str(every),
              "--min-packages", str(packages)], capture_output=True, text=True, check=False)
         *lines, counts = (drive.stdout + drive.stderr).strip().splitlines() or ["drive.py said nothing"]
         wrong += lines
