@@ -65,11 +65,11 @@ machine_suite() {
     (. /etc/os-release && printf '%s\n' "$VERSION_CODENAME")
 }
 
-# Writes this machine's apt sources, renamed to $debian_suite, into a directory, with the few apt
+# Writes this machine's apt sources, renamed to another release, into a directory, with the few apt
 # settings (proxies, clock checks) without which those sources may not answer.
-# usage: write_apt_sources SOURCES_DIRECTORY SETTINGS_FILE
+# usage: write_apt_sources SOURCES_DIRECTORY SETTINGS_FILE [RELEASE], which is $debian_suite unless given
 write_apt_sources() {
-    local suite file
+    local suite file wanted=${3:-$debian_suite}
     suite=$(machine_suite)
     mkdir -p "$1"
     for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
@@ -77,8 +77,35 @@ write_apt_sources() {
         if [ ! -f "$file" ] || ! grep -qw "$suite" "$file"; then
             continue
         fi
-        sed "s/\\b$suite\\b/$debian_suite/g" "$file" >"$1/$(basename "$file")"
+        sed "s/\\b$suite\\b/$wanted/g" "$file" >"$1/$(basename "$file")"
     done
     [ -n "$(ls -A "$1")" ] || die "no apt source here names $suite"
     apt-config dump | grep -E '^Acquire::(Check-|Retries|http|https|ForceIPv)' >"$2" || true
+}
+
+# Writes DIRECTORY/apt.conf, for use as APT_CONFIG: an apt that knows nothing as installed, and has lists and caches of its own, so
+# that the machine's never hears of another release or architecture. Reads the package lists. The first architecture is that of a
+# package whose name says none.
+# usage: make_private_apt DIRECTORY RELEASE ARCHITECTURE...
+make_private_apt() {
+    local directory=$1 release=$2
+    shift 2
+    mkdir -p "$directory"/{lists/partial,cache/archives/partial}
+    : >"$directory/status"
+    write_apt_sources "$directory/sources" "$directory/machine.conf" "$release"
+    cat >"$directory/apt.conf" - "$directory/machine.conf" <<SETTINGS
+Dir::Etc::SourceList "/dev/null";
+Dir::Etc::SourceParts "$directory/sources";
+Dir::Etc::Preferences "/dev/null";
+Dir::Etc::PreferencesParts "/dev/null";
+Dir::State::Status "$directory/status";
+Dir::State::Lists "$directory/lists";
+Dir::Cache "$directory/cache";
+APT::Architecture "$1";
+APT::Architectures { $(printf '"%s"; ' "$@")};
+APT::Install-Recommends "false";
+// The user that apt would fetch as can't enter a directory under /root.
+APT::Sandbox::User "root";
+SETTINGS
+    APT_CONFIG=$directory/apt.conf apt-get -qq update >&2
 }

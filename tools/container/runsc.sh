@@ -26,20 +26,10 @@ if [ ! -x "$binary" ] && ! on_debian; then
     dpkg-deb --extract "$directory/runsc_part" "$directory/root"
     rm "$directory/runsc_part"
 elif [ ! -x "$binary" ]; then
-    mkdir -p "$directory"/{lists/partial,cache/archives/partial,root}
-    write_apt_sources "$directory/sources" "$directory/apt.conf"
-    # Lists and caches of its own, so that the machine's apt never hears of another release.
-    options=(
-        -qq -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts="$directory/sources"
-        -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
-        -o Dir::State::Lists="$directory/lists" -o Dir::Cache="$directory/cache"
-        # The user that apt would fetch as can't enter a directory under /root.
-        -o APT::Sandbox::User=root
-    )
     say "fetching runsc from Debian $debian_suite"
-    APT_CONFIG=$directory/apt.conf apt-get "${options[@]}" update >&2
+    make_private_apt "$directory" "$debian_suite" "$(dpkg --print-architecture)"
     rm -f "$directory"/runsc_*.deb
-    (cd "$directory" && APT_CONFIG=$directory/apt.conf apt-get "${options[@]}" download runsc >&2)
+    (cd "$directory" && APT_CONFIG=$directory/apt.conf apt-get -qq download runsc >&2)
     dpkg-deb --extract "$directory"/runsc_*.deb "$directory/root"
 fi
 [ -x "$binary" ] || die "the package holds no usr/bin/runsc"
