@@ -6,19 +6,30 @@
 #
 # Debian 13's archive lacks one of its parts, the code behind the module _sha2. There a copy of it is made, in which that
 # module has its functions from OpenSSL, as hashlib has them everywhere (tools/sha2module.c).
+#
+# Where MAYFLY_SYSROOT names the root directory of an aarch64 system, it is the CPython there that is to be linked with; CC and
+# AR then say what compiles for it. tools/check_aarch64.sh does this.
 set -eu
 cd "$(dirname "$0")/.."
 python=$(tools/python.sh)
-config="$(pwd)/target/pyo3-config.txt"
-mkdir -p target
+folder=$(pwd)/target${MAYFLY_SYSROOT:+/aarch64}
+config=$folder/pyo3-config.txt
+mkdir -p "$folder"
 printf 'export PYO3_PYTHON=%s\n' "'$python'"
 if "$python" -I - "$config" <<'END'
-import os, re, shutil, subprocess, sys, sysconfig, tempfile
-variable = sysconfig.get_config_var
+import glob, os, re, runpy, shlex, shutil, subprocess, sys, sysconfig, tempfile
 config = sys.argv[1]
-archive = os.path.join(variable("LIBPL") or "", variable("LIBRARY") or "")
-with open("/proc/self/maps") as maps:
-    is_shared = "libpython" in maps.read()
+root = os.environ.get("MAYFLY_SYSROOT", "")
+if root:
+    # What sysconfig itself reads there.
+    (facts,) = glob.glob(root + "/usr/lib/python3.*/_sysconfigdata__aarch64-linux-gnu.py")
+    variable = runpy.run_path(facts)["build_time_vars"].get
+    is_shared = False
+else:
+    variable = sysconfig.get_config_var
+    with open("/proc/self/maps") as maps:
+        is_shared = "libpython" in maps.read()
+archive = root + os.path.join(variable("LIBPL") or "", variable("LIBRARY") or "")
 if is_shared or not os.path.isfile(archive):
     sys.exit(1)
 flags = " ".join(variable(key) or "" for key in ("MODLIBS", "LIBS", "SYSLIBS")).split()
@@ -33,9 +44,11 @@ def with_sha2():
         with tempfile.TemporaryDirectory(dir=home) as workshop:
             # By the name of the object it takes the place of.
             compiled, part = (os.path.join(workshop, name) for name in ("sha2module.o", os.path.basename(archive)))
-            subprocess.run(["cc", "-O2", "-I", sysconfig.get_path("include"), "-c", source, "-o", compiled], check=True)
+            compiler, archiver = (shlex.split(os.environ.get(name, usual)) for name, usual in (("CC", "cc"), ("AR", "ar")))
+            headers = root + variable("INCLUDEPY")
+            subprocess.run([*compiler, "-O2", "-I", headers, "-c", source, "-o", compiled], check=True)
             shutil.copyfile(archive, part)
-            subprocess.run(["ar", "r", part, compiled], check=True)
+            subprocess.run([*archiver, "r", part, compiled], check=True)
             os.replace(part, copy)
     return copy
 
@@ -47,12 +60,12 @@ name = re.fullmatch(r"lib(python.+)\.a", os.path.basename(archive)).group(1)
 libraries = dict.fromkeys(flag[2:] for flag in flags if flag.startswith("-l"))
 lines = [
     "implementation=CPython",
-    "version=%d.%d" % sys.version_info[:2],
+    f"version={variable('VERSION')}",
     "shared=false",
     f"lib_name={name}",
     f"lib_dir={os.path.dirname(archive)}",
-    f"executable={sys.executable}",
-    f"pointer_width={64 if sys.maxsize > 2**32 else 32}",
+    *([] if root else [f"executable={sys.executable}"]),
+    f"pointer_width={variable('SIZEOF_VOID_P') * 8}",
     "suppress_build_script_link_lines=true",
     f"extra_build_script_line=cargo:rustc-link-search=native={os.path.dirname(archive)}",
     # All of it: extension modules use what Mayfly itself does not.
