@@ -103,6 +103,8 @@ fn exchange(window: &Range<usize>, part: &Range<usize>, copy: &Range<usize>, acc
                 unsafe { std::ptr::copy_nonoverlapping(here.as_ptr(), to as *mut u8, page_size()) };
             }
         }
+        // On aarch64 machine code that was written is not yet what is fetched. The kernel sees to that when pages can be executed
+        // for the first time (`arch/arm64/mm/flush.c`), and these are new.
         // SAFETY: the copy is its maker's own.
         check(unsafe { libc::mprotect(copy.start as *mut c_void, copy.len(), access.protection()) }.into())?;
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
