@@ -51,6 +51,32 @@ def of_comparison(results):
     ]
 
 
+def paced(rounds):
+    """A client that leaves the machine time between two requests, far below what it carries; in turns with the recipe."""
+    request = {"script": compared.script("hello")}
+    ours, ratios = [], []
+    with services.mayfly("full") as service, services.recipe() as recipe:
+        for _ in range(rounds):
+            pair = [
+                loads.by_load(one, request, clients=1, seconds=2, rate=rate)["served"]["p50"]
+                for one, rate in ((service, 100), (recipe, 10))
+            ]
+            ours.append(pair[0] / 1e3)
+            ratios.append(pair[1] / pair[0])
+    return [
+        target("hello, 100 a second on one connection: p50", "≤ 0.45 ms", statistics.median(ours), 0.45, "ms", digits=3),
+        target(
+            "hello, 100 a second: against the recipe at 10 a second",
+            "≥ 60× faster",
+            statistics.median(ratios),
+            60,
+            "×",
+            at_most=False,
+            digits=1,
+        ),
+    ]
+
+
 def own_work(pairs):
     """A script's own work, timed from inside the script: here and under a bare python3, in turns."""
     text = compared.script("work_timed")
