@@ -1,14 +1,13 @@
 //! What would grant a layer that was refused here, in the words of the place.
 //!
 //! Runs in the supervisor, for `mayfly doctor`. Where the program runs decides the wording only, never what is tried. Each
-//! remedy is one that the container tests (`tests/container/run.py`) or the host tests (`tests/it/grants.rs`) have seen to
-//! work, but for two sysctls that only some distributions' kernels have: those are from their documentation, and tested
-//! here as far as being named.
+//! remedy is one that the container tests (`tests/container/run.py`), the host tests (`tests/it/grants.rs`) or those on a
+//! kernel with `AppArmor` (`tests/vm/run.py`) have seen to work.
 
 use super::isolation::Unavailable;
 use crate::jail::{JailError, Step};
 use nix::errno::Errno;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the program runs, as far as it matters to the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +28,12 @@ enum Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Surroundings {
     place: Place,
-    /// An `AppArmor` profile is in force on this program, as Docker's own is on its containers.
-    is_confined: bool,
-    /// Ubuntu's: user namespaces only for programs with an `AppArmor` profile that allows them.
+    /// This program's own file, to which an `AppArmor` profile is attached.
+    program: PathBuf,
+    /// The `AppArmor` profile in force on this program, as Docker's own is on its containers.
+    confined_by: Option<String>,
+    /// Ubuntu's: user namespaces only for programs with an `AppArmor` profile that allows them. Other kernels lack the
+    /// sysctl, up to 6.12 at least, and refuse them only to programs that a profile confines.
     restricts_user_namespaces: bool,
     /// Debian's older one: user namespaces for root only.
     denies_user_namespaces: bool,
@@ -49,16 +51,19 @@ const PROFILE: &str = "docker run --security-opt seccomp=deploy/seccomp-outer.js
 const POD_PROFILE: &str = "seccompProfile: {type: Localhost, localhostProfile: profiles/mayfly.json} in the securityContext, with \
                            deploy/seccomp-outer.json as that file on each node";
 const RESTRICTION: &str = "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
+const RULES: &str =
+    "give that the flag attach_disconnected and the rules `userns, capability, mount, umount, pivot_root,`";
 
 impl Surroundings {
     /// Looks around.
     #[must_use]
     pub fn here() -> Self {
-        Self::read(Path::new("/"), |name| std::env::var_os(name).is_some())
+        let program = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/mayfly".into());
+        Self::read(Path::new("/"), program, |name| std::env::var_os(name).is_some())
     }
 
-    /// The same below another root, and with other variables.
-    fn read(root: &Path, has_variable: impl Fn(&str) -> bool) -> Self {
+    /// The same below another root, for another program, and with other variables.
+    fn read(root: &Path, program: PathBuf, has_variable: impl Fn(&str) -> bool) -> Self {
         let text = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_default();
         let is_there = |path: &str| root.join(path).exists();
         // A virtual machine made from an image has the image's marks.
@@ -79,13 +84,26 @@ impl Surroundings {
         };
         Self {
             place,
-            is_confined: text("proc/self/attr/current").trim_end_matches(['\n', '\0']).ends_with("(enforce)"),
+            program,
+            confined_by: text("proc/self/attr/current")
+                .trim_end_matches(['\n', '\0'])
+                .strip_suffix(" (enforce)")
+                .map(str::to_owned),
             restricts_user_namespaces: text("proc/sys/kernel/apparmor_restrict_unprivileged_userns").trim() == "1",
             denies_user_namespaces: text("proc/sys/kernel/unprivileged_userns_clone").trim() == "0",
             is_filtered: text("proc/self/status")
                 .lines()
                 .any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2")),
         }
+    }
+
+    /// The sysctl, or a profile that confines nothing and is there to hold the one permission.
+    fn for_restriction(&self) -> String {
+        let program = self.program.display();
+        format!(
+            "{RESTRICTION}, or for this program alone: echo 'abi <abi/4.0>, profile mayfly \"{program}\" \
+             flags=(unconfined) {{ userns, }}' | apparmor_parser --replace"
+        )
     }
 
     /// What would let a level be entered that failed so; `None` when nothing is known to help.
@@ -116,17 +134,21 @@ impl Surroundings {
                 | Step::PrivateTmp,
                 Errno::EPERM | Errno::EACCES,
             ) => self.for_namespaces(),
+            // The zygote could not read its own /proc, which after `pivot_root` has no name that a profile could allow.
+            (Step::Alone, _) if self.place == Place::Host && self.confined_by.is_some() => self.for_namespaces(),
             _ => None,
         }
     }
 
     fn for_namespaces(&self) -> Option<String> {
+        // Whatever the sysctl says: a profile that knows of user namespaces is asked for them.
+        if let (Place::Host, Some(profile)) = (self.place, &self.confined_by) {
+            return Some(format!("the AppArmor profile {profile} confines it: {RULES}"));
+        }
         let profile = match self.place {
             Place::Container => PROFILE,
             Place::Pod => POD_PROFILE,
-            Place::Host if self.restricts_user_namespaces => {
-                return Some(format!("{RESTRICTION}, or an AppArmor profile for mayfly with `userns,`"));
-            }
+            Place::Host if self.restricts_user_namespaces => return Some(self.for_restriction()),
             Place::Host if self.denies_user_namespaces => {
                 return Some("sysctl -w kernel.unprivileged_userns_clone=1".to_owned());
             }
@@ -140,7 +162,7 @@ impl Surroundings {
             Place::CloudRun | Place::GVisor | Place::Host => return None,
         };
         let mut remedy = profile.to_owned();
-        if self.is_confined {
+        if self.confined_by.is_some() {
             remedy += match self.place {
                 Place::Pod => "; for AppArmor also appArmorProfile: {type: Unconfined}",
                 _ => "; for AppArmor also --security-opt apparmor=unconfined",
@@ -202,25 +224,45 @@ mod tests {
         }
     }
 
+    const PROGRAM: &str = "/opt/mayfly/bin/mayfly";
     const RESTRICTED: (&str, &str) = ("proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1\n");
 
     /// The remedy for a level whose `step` failed with `errno`, among these files and variables.
     fn remedy(name: &str, files: &[(&str, &str)], variables: &[&str], step: Step, errno: Errno) -> Option<String> {
         let root = Root::new(name, files);
-        let surroundings = Surroundings::read(&root.0, |variable| variables.contains(&variable));
+        let surroundings = Surroundings::read(&root.0, PROGRAM.into(), |variable| variables.contains(&variable));
         surroundings.for_level(&Unavailable::Step(JailError { step, errno: errno as i32 }))
     }
 
     #[test]
     fn ubuntu_s_restriction_is_named_whatever_step_it_stops() {
+        let profile = r#"profile mayfly "/opt/mayfly/bin/mayfly" flags=(unconfined) { userns, }"#;
         for step in [Step::UserNamespace, Step::IdMap, Step::SharedNamespaces, Step::PrivateMounts] {
             for errno in [Errno::EPERM, Errno::EACCES] {
                 let told = remedy("restricted", &[RESTRICTED], &[], step, errno).expect("a remedy");
-                assert!(told.starts_with(RESTRICTION) && told.contains("userns,"), "{step}: {told}");
+                assert!(told.starts_with(RESTRICTION) && told.contains(profile), "{step}: {told}");
             }
         }
         let lifted = [(RESTRICTED.0, "0\n")];
         assert_eq!(remedy("lifted", &lifted, &[], Step::UserNamespace, Errno::EPERM), None);
+    }
+
+    #[test]
+    fn a_profile_that_confines_the_program_is_named_whatever_the_sysctl_says() {
+        let files = [("proc/self/attr/current", "site//mayfly (enforce)\n"), RESTRICTED];
+        let steps = [
+            (Step::UserNamespace, Errno::EACCES),
+            (Step::IdMap, Errno::EACCES),
+            (Step::PivotRoot, Errno::EACCES),
+            (Step::Alone, Errno::EBUSY),
+        ];
+        for (step, errno) in steps {
+            let told = remedy("profile", &files, &[], step, errno);
+            assert_eq!(told, Some(format!("the AppArmor profile site//mayfly confines it: {RULES}")), "{step}");
+        }
+        let unconfined = [("proc/self/attr/current", "mayfly (unconfined)\n")];
+        assert_eq!(remedy("unconfining", &unconfined, &[], Step::UserNamespace, Errno::EACCES), None);
+        assert_eq!(remedy("nothing", &[], &[], Step::Alone, Errno::EBUSY), None);
     }
 
     #[test]
@@ -250,7 +292,7 @@ mod tests {
         let machine = Root::new("machine", &[(".dockerenv", ""), ("proc/self/status", "Seccomp:\t2\n")]);
         fs::create_dir_all(machine.0.join("proc/self/ns")).expect("a directory");
         std::os::unix::fs::symlink(FIRST_NAMESPACE, machine.0.join("proc/self/ns/pid")).expect("a link");
-        assert_eq!(Surroundings::read(&machine.0, |_| false).place, Place::Host);
+        assert_eq!(Surroundings::read(&machine.0, PROGRAM.into(), |_| false).place, Place::Host);
         assert_eq!(stopped("pod", &[], &["KUBERNETES_SERVICE_HOST", "K_SERVICE"]).as_deref(), Some(POD_PROFILE));
         assert_eq!(stopped("cloud-run", &[], &["K_SERVICE"]), None);
         let version = format!("Linux version 4.4.0 {GVISOR}\n");
