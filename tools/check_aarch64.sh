@@ -77,17 +77,10 @@ fetch_all() {
 
 # The same in the base image, which is Debian.
 in_base_image() {
-    local engine=$repository/tools/container/engine.sh own=no status=0
-    if [ -z "${DOCKER_HOST:-}" ] && ! "$engine" status >/dev/null 2>&1; then
-        own=yes
-        "$engine" start >/dev/null
-    fi
     "$repository/tools/container/base_image.sh"
     mkdir -p "$directory"
     docker run --rm --network host --volume "$repository:/mayfly" --volume "$directory:/root/.cache/mayfly/aarch64" \
-        "$(base_image_name)" sh -c 'cd /mayfly && tools/setup.sh build && tools/check_aarch64.sh' || status=$?
-    [ $own = no ] || "$engine" stop
-    return $status
+        "$(base_image_name)" sh -c 'cd /mayfly && tools/setup.sh build && tools/check_aarch64.sh'
 }
 
 if [ "$(uname -m)" != x86_64 ]; then
@@ -95,7 +88,7 @@ if [ "$(uname -m)" != x86_64 ]; then
     exit
 fi
 if ! on_debian; then
-    in_base_image
+    with_engine in_base_image
     exit
 fi
 fetch_all

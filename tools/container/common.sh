@@ -56,6 +56,18 @@ base_image_name() {
 # The docker client, talking to DOCKER_HOST if that is set and else to the engine that engine.sh starts.
 docker() { DOCKER_HOST=${DOCKER_HOST:-$engine_host} command docker "$@"; }
 
+# Runs a command while there is an engine: the one of DOCKER_HOST, or our own, which is left as it was found.
+with_engine() {
+    local engine=$repository/tools/container/engine.sh own=no status=0
+    if [ -z "${DOCKER_HOST:-}" ] && ! "$engine" status >/dev/null 2>&1; then
+        own=yes
+        "$engine" start >/dev/null
+    fi
+    "$@" || status=$?
+    [ $own = no ] || "$engine" stop >&2
+    return $status
+}
+
 on_debian() { [ -r /etc/os-release ] && [ "$(. /etc/os-release && printf '%s' "$ID")" = debian ]; }
 
 # This machine's Debian release by name; the address rewriting below only makes sense on Debian.
