@@ -24,7 +24,7 @@ pub struct Output {
 
 #[derive(Debug)]
 enum Pipe {
-    /// As it came: nobody has looked yet.
+    /// As it came. It is watched from the first look on, which is after the job was sent: the child need not wait for that.
     Untouched(OwnedFd),
     /// Watched by the event loop.
     Watched(AsyncFd<OwnedFd>),
