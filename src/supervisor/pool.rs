@@ -213,6 +213,15 @@ impl Shared {
         None
     }
 
+    /// Undoes [`Self::next_order`], where the zygote was lost before it came to it.
+    fn take_back(&self, waiter: Option<Waiter>) {
+        let mut state = self.lock();
+        match waiter {
+            Some(waiter) => state.waiting.push_front(waiter),
+            None => state.coming -= 1,
+        }
+    }
+
     /// Hands a child that just became ready to who waits, or puts it on the shelf.
     fn deliver(&self, mut child: Child, generation: u64) {
         let mut state = self.lock();

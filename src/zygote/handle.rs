@@ -228,17 +228,30 @@ impl Zygote {
         &self.warm
     }
 
-    /// Orders one child.
+    /// Orders one child and waits for it.
+    ///
+    /// # Errors
+    /// As [`Self::newborn`].
+    pub async fn spawn(&mut self, spawn: Spawn) -> Result<Newborn, ZygoteError> {
+        self.order(spawn).await?;
+        self.newborn().await
+    }
+
+    /// Orders one child more; [`Self::newborn`] gives them in the order they were asked for.
+    ///
+    /// # Errors
+    /// The zygote is to be replaced.
+    pub async fn order(&self, spawn: Spawn) -> Result<(), ZygoteError> {
+        self.say(&Order::Spawn(spawn)).await
+    }
+
+    /// The first child that was ordered and has not come yet.
     ///
     /// # Errors
     /// After [`ZygoteError::Jail`] the zygote is still good, after any other it is to be replaced.
-    pub async fn spawn(&mut self, spawn: Spawn) -> Result<Newborn, ZygoteError> {
-        let exchange = async {
-            self.say(&Order::Spawn(spawn)).await?;
-            self.hear().await
-        };
+    pub async fn newborn(&mut self) -> Result<Newborn, ZygoteError> {
         let Said { word, descriptors, sender } =
-            tokio::time::timeout(SPAWN_TIME, exchange).await.map_err(|_| ZygoteError::Wedged)??;
+            tokio::time::timeout(SPAWN_TIME, self.hear()).await.map_err(|_| ZygoteError::Wedged)??;
         match word {
             Word::Spawned { pid } => {
                 let Ok([channel, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {

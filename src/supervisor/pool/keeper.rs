@@ -7,9 +7,11 @@ use crate::jail::{ChildLimits, Step};
 use crate::job::Limits;
 use crate::outcome::Refusal;
 use crate::supervisor::child::{Child, StillBorn};
+use crate::supervisor::slots::Slot;
 use crate::wire::Hello;
 use crate::zygote::handle::{Zygote, ZygoteError};
 use crate::zygote::{Purpose, Spawn};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -23,6 +25,9 @@ const ROUND: Duration = Duration::from_secs(2);
 /// The pause after a failed start or child: doubled each time, from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How many children a zygote is asked for ahead, so that after each it has its next order at once.
+const AHEAD: usize = 4;
 
 /// A pause that grows with each failure in a row.
 struct Pause(Duration);
@@ -66,14 +71,36 @@ fn refusal(error: &ZygoteError) -> Refusal {
     }
 }
 
-/// Makes children until the zygote is lost, replacing it without a gap when it is old.
-async fn serve_children(shared: &Arc<Shared>, mut zygote: Zygote, pause: &mut Pause) -> ZygoteError {
+/// A child that the zygote was asked for.
+struct Ordered {
+    limits: Limits,
+    slot: Slot,
+    waiter: Option<Waiter>,
+}
+
+/// Makes children until the zygote is lost. What it owes then, the next one is asked for.
+async fn serve_children(shared: &Arc<Shared>, zygote: Zygote, pause: &mut Pause) -> ZygoteError {
+    let mut ordered = VecDeque::new();
+    let error = order_children(shared, zygote, pause, &mut ordered).await;
+    for Ordered { waiter, .. } in ordered.into_iter().rev() {
+        shared.take_back(waiter);
+    }
+    error
+}
+
+/// Orders children as they are wanted, replacing the zygote without a gap when it is old.
+async fn order_children(
+    shared: &Arc<Shared>,
+    mut zygote: Zygote,
+    pause: &mut Pause,
+    ordered: &mut VecDeque<Ordered>,
+) -> ZygoteError {
     let mut born = Instant::now();
     let mut forks = 0;
     let mut generation = next_generation(shared);
     loop {
         let old = born.elapsed() >= shared.kind.renew_after;
-        if old || forks >= shared.kind.renew_forks {
+        if (old || forks >= shared.kind.renew_forks) && ordered.is_empty() {
             match shared.start_zygote().await {
                 Ok(fresh) => {
                     zygote = fresh;
@@ -86,8 +113,22 @@ async fn serve_children(shared: &Arc<Shared>, mut zygote: Zygote, pause: &mut Pa
                 Err(error) => tracing::error!(zygote = shared.kind.name, %error, "a zygote could not be renewed"),
             }
             (born, forks) = (Instant::now(), 0);
+            continue;
         }
-        let Some((limits, waiter)) = shared.next_order() else {
+        while !old
+            && forks < shared.kind.renew_forks
+            && ordered.len() < AHEAD
+            && let Some((limits, waiter)) = shared.next_order()
+        {
+            forks += 1;
+            let slot = shared.slots.take();
+            let spawn = spawn(&slot, &limits);
+            ordered.push_back(Ordered { limits, slot, waiter });
+            if let Err(error) = zygote.order(spawn).await {
+                return error;
+            }
+        }
+        let Some(Ordered { limits, slot, waiter }) = ordered.pop_front() else {
             let renewal = shared.kind.renew_after.saturating_sub(born.elapsed());
             let round = renewal.min(ROUND);
             tokio::select! {
@@ -97,8 +138,7 @@ async fn serve_children(shared: &Arc<Shared>, mut zygote: Zygote, pause: &mut Pa
             }
             continue;
         };
-        forks += 1;
-        match make_child(shared, &mut zygote, limits).await {
+        match next_child(shared, &mut zygote, limits, slot).await {
             Ok(child) => {
                 pause.reset();
                 tokio::spawn(raise(Arc::clone(shared), child, generation, waiter));
@@ -119,14 +159,16 @@ fn next_generation(shared: &Shared) -> u64 {
     state.generation
 }
 
-async fn make_child(shared: &Shared, zygote: &mut Zygote, limits: Limits) -> Result<Child, ZygoteError> {
-    let slot = shared.slots.take();
+fn spawn(slot: &Slot, limits: &Limits) -> Spawn {
     let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
-    let spawn = Spawn { slot: slot.number(), memory: limits.memory.0, cpu_seconds, purpose: Purpose::Job };
-    let newborn = zygote.spawn(spawn).await?;
+    Spawn { slot: slot.number(), memory: limits.memory.0, cpu_seconds, purpose: Purpose::Job }
+}
+
+async fn next_child(shared: &Shared, zygote: &mut Zygote, limits: Limits, slot: Slot) -> Result<Child, ZygoteError> {
+    let newborn = zygote.newborn().await?;
     let mut child = Child::new(newborn, slot, shared.reaper.clone()).map_err(ZygoteError::Start)?;
     child.memory = limits.memory.0;
-    child.cpu_seconds = cpu_seconds;
+    child.cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
     child.address_space = zygote.warm().address_space;
     Ok(child)
 }
