@@ -23,10 +23,12 @@ use mayfly::supervisor::isolation::Tools;
 use mayfly::supervisor::reaper::Reaper;
 use mayfly::supervisor::slots::Slots;
 use mayfly::sys;
+use mayfly::sys::pins::Pins;
 use mayfly::wire::{self, Hello, JobFrame, Reply};
 use mayfly::zygote::handle::{ENVIRONMENT, Launcher};
 use mayfly::zygote::own_proc::OwnProc;
-use mayfly::zygote::pages::{self, Written};
+use mayfly::zygote::pages;
+use mayfly::zygote::written::Written;
 use mayfly::zygote::{Purpose, Spawn};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -121,6 +123,7 @@ fn warm(orders: &str) -> Outcome<()> {
     let thread_id = sys::thread_id_address()?;
     jail::close_inherited(plan).map_err(step)?;
     let own_proc = OwnProc::open(plan)?;
+    let pins = Pins::new().ok();
     let maps_ids = ask_for_an_id_map(plan)?;
     jail::prepare(plan, maps_ids).map_err(step)?;
     let interpreter = python::start(&Setup {
@@ -131,7 +134,7 @@ fn warm(orders: &str) -> Outcome<()> {
         result.map_err(|why| format!("{module}: {why}"))?;
     }
     interpreter.freeze()?;
-    let written = pages::settle(&own_proc, &interpreter);
+    let written = pages::settle(&own_proc, &interpreter, pins);
     jail::seal_zygote(plan).map_err(step)?;
     let mut floor = Floor {
         ruleset: plan.needs_ruleset().then(|| jail::make_ruleset(plan)).transpose()?,

@@ -41,7 +41,7 @@ fn warm() -> Result<String, Box<dyn Error>> {
     interpreter.freeze()?;
     let Some(child) = interpreter.fork(|| sys::clone_process(0, thread_id))? else {
         let is_fit = sys::thread_id_address().is_ok() && interpreter.reseed().is_ok();
-        interpreter.try_out();
+        interpreter.try_out(None);
         sys::exit_now(i32::from(!is_fit))
     };
     match sys::reap(child)?.how {

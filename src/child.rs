@@ -8,7 +8,7 @@ use crate::python::{self, Interpreter, Setup};
 use crate::sys;
 use crate::wire::{self, Hello, JobFrame};
 use crate::zygote::own_proc::OwnProc;
-use crate::zygote::pages::Written;
+use crate::zygote::written::Written;
 use crate::zygote::{Purpose, Spawn};
 use nix::errno::Errno;
 use serde::Serialize;

@@ -55,12 +55,11 @@ pub const NAMESPACES: [(&str, CloneFlags); 7] = [
 
 /// What else can be left out: layers that are no step of the jail, single limits of the step `common-limits`, and facilities
 /// that a kernel may lack.
-pub const OTHERS: [&str; 18] = [
+pub const OTHERS: [&str; 17] = [
     "core-limit",
     "file-size-limit",
     "open-files-limit",
     "stack-limit",
-    "locked-memory-limit",
     "message-queue-limit",
     "pending-signals-limit",
     "clean-environment",

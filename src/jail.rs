@@ -248,6 +248,7 @@ pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Resu
 /// As [`prepare`].
 pub fn seal_zygote(plan: &Plan) -> Result<(), JailError> {
     let steps = Steps::new(plan);
+    steps.take(Step::LockedMemoryLimit, limits::set_locked_memory)?;
     steps.take(Step::Signals, sys::reset_signals)?;
     steps.take(Step::ZygoteDumpable, || nix::sys::prctl::set_dumpable(false))?;
     steps.take(Step::ZygoteParentDeathSignal, || nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL))

@@ -265,7 +265,7 @@ impl Interpreter {
             }
         }
         for (package, script) in preload::WITH_PACKAGE {
-            if Python::attach(|py| self.captured.modules.bind(py).contains(package)).unwrap_or(false) {
+            if self.has(package) {
                 for _ in 0..PACKAGE_REHEARSALS {
                     self.rehearse_here(script);
                 }
@@ -323,9 +323,23 @@ impl Interpreter {
         self.rehearse_here(preload::ORDINARY);
     }
 
-    /// The same in a process that is no child: to see what it writes to.
-    pub fn try_out(&self) {
+    /// The same in a process that is no child, and `then` another script: to see what they write to.
+    pub fn try_out(&self, then: Option<&str>) {
         self.rehearse_here(preload::ORDINARY);
+        if let Some(script) = then {
+            self.rehearse_here(script);
+        }
+    }
+
+    /// For each package that was preloaded and has them, two scripts that have little in common but the package.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<[&'static str; 2]> {
+        let pairs = preload::PAIRS.iter().filter(|(package, _)| self.has(package));
+        pairs.map(|&(_, pair)| pair).collect()
+    }
+
+    fn has(&self, module: &str) -> bool {
+        Python::attach(|py| self.captured.modules.bind(py).contains(module)).unwrap_or(false)
     }
 
     /// Runs a script of ours, in a zygote too.

@@ -5,6 +5,7 @@
 
 pub mod beneath;
 pub mod memory;
+pub mod pins;
 mod process_end;
 
 pub use process_end::{Ended, How, cpu_time_of, own_cpu_time, reap, some_zombie};

@@ -11,6 +11,7 @@ pub mod handle;
 pub mod own_proc;
 pub mod pages;
 pub mod process;
+pub mod written;
 
 use crate::jail::{ChildLimits, Plan};
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,8 @@ pub struct Warm {
     pub python: String,
     /// Modules that could not be preloaded, and why.
     pub missing: Vec<(String, String)>,
+    /// Whether its children get copies of the pages they write to by the clone, rather than by a fault each.
+    pub pinned: bool,
     /// Its address space, in bytes: the base of every child's `RLIMIT_AS`.
     pub address_space: u64,
 }

@@ -60,9 +60,13 @@ pub fn set_common(plan: &Plan) -> Result<(), Errno> {
     set_unless(plan, "file-size-limit", Resource::RLIMIT_FSIZE, plan.tmp_bytes)?;
     set_unless(plan, "open-files-limit", Resource::RLIMIT_NOFILE, OPEN_FILES)?;
     set_unless(plan, "stack-limit", Resource::RLIMIT_STACK, STACK)?;
-    set_unless(plan, "locked-memory-limit", Resource::RLIMIT_MEMLOCK, 0)?;
     set_unless(plan, "message-queue-limit", Resource::RLIMIT_MSGQUEUE, 0)?;
     set_unless(plan, "pending-signals-limit", Resource::RLIMIT_SIGPENDING, PENDING_SIGNALS)
+}
+
+/// One more of these, for which it is time when the zygote has pinned the pages that its children write to.
+pub fn set_locked_memory() -> Result<(), Errno> {
+    set(Resource::RLIMIT_MEMLOCK, 0)
 }
 
 /// Sets a limit that a test build can leave out by its name.

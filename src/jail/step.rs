@@ -68,6 +68,8 @@ steps! {
     Interpreter => "interpreter",
     /// The zygote has one thread and shares no writable memory.
     Alone => "alone",
+    /// No memory can be locked: `RLIMIT_MEMLOCK`.
+    LockedMemoryLimit => "locked-memory-limit",
     /// Signal dispositions and mask are the default ones.
     Signals => "signals",
     /// The zygote can't be traced.

@@ -265,7 +265,8 @@ impl Shared {
         for (module, why) in &warm.missing {
             tracing::warn!(zygote = self.kind.name, module, why, "a module could not be preloaded");
         }
-        tracing::info!(zygote = self.kind.name, ms = began.elapsed().as_millis(), python = warm.python, "warm");
+        let (ms, python, pinned) = (began.elapsed().as_millis(), &warm.python, warm.pinned);
+        tracing::info!(zygote = self.kind.name, ms, python, pinned, "warm");
         self.warm.send_replace(Some(warm.clone()));
         self.failed.store(false, Ordering::Relaxed);
         Ok(zygote)

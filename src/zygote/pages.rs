@@ -1,27 +1,22 @@
-//! How a zygote's memory is arranged for its children, and which pages each child copies before its job comes.
+//! How a zygote's memory is arranged for its children.
 //!
-//! Runs in the zygote and, as [`Written::take`], in a new child. Filling a child's page tables at the clone, copying what it
-//! writes to, and undoing all of it at its end is most of what a child costs. So what children only read is put into huge
-//! pages, whose entries stand for 512 pages each, and the pages that every child writes to are found out once. Nothing depends on
-//! this but time: what a kernel refuses is left as it was.
+//! Runs in the zygote. Filling a child's page tables at the clone, copying what it writes to, and undoing all of it at its end
+//! is most of what a child costs. So what children only read is put into huge pages, whose entries stand for 512 pages each,
+//! and the pages that every child writes to are found out once ([`Written`]). Nothing depends on this but time: what a kernel
+//! refuses is left as it was.
 
 use super::own_proc::{Mapping, OwnProc};
+use super::written::Written;
 use crate::python::Interpreter;
-use crate::sys;
 use crate::sys::memory::{self, Access, HUGE};
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::unistd::{pipe2, write};
-use std::fs::File;
-use std::io::Read;
+use crate::sys::pins::Pins;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 
 /// What holds less than this would cost more as a huge page than it saves.
 const WORTH_IT: usize = HUGE / 4;
 
 /// Arranges the memory of a zygote that has all it will ever have, and finds out what its children will write to.
-pub fn settle(own_proc: &OwnProc, interpreter: &Interpreter) -> Written {
+pub fn settle(own_proc: &OwnProc, interpreter: &Interpreter, pins: Option<Pins>) -> Written {
     // What /proc tells of a process's pages is root's alone to read while the process can't be traced; `seal_zygote` makes
     // that so again.
     let _ = nix::sys::prctl::set_dumpable(true);
@@ -31,7 +26,7 @@ pub fn settle(own_proc: &OwnProc, interpreter: &Interpreter) -> Written {
         join_variables(&mappings);
         put_heaps_into_huge_pages(&mappings, own_proc);
     }
-    Written::try_learn(own_proc, interpreter).unwrap_or_default()
+    Written::learn(own_proc, interpreter, pins)
 }
 
 /// The program's machine code, constants and variables: as a file's pages they would be mapped into each child by a fault for
@@ -124,82 +119,6 @@ fn put_heaps_into_huge_pages(mappings: &[Mapping], own_proc: &OwnProc) {
             }
         }
     }
-}
-
-/// The pages that a child writes to before and while it runs an ordinary script.
-#[derive(Debug, Default)]
-pub struct Written(Vec<Range<usize>>);
-
-impl Written {
-    /// Finds them out: a copy of this process does what a child does, and looks which pages are its own then.
-    fn try_learn(own_proc: &OwnProc, interpreter: &Interpreter) -> Result<Self, Errno> {
-        let mappings = own_proc.mappings().ok_or(Errno::ENOENT)?;
-        let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
-        let Some(scout) = interpreter.fork(sys::bare_fork)? else {
-            drop(told);
-            if interpreter.reseed().is_ok() {
-                interpreter.try_out();
-                let _ = tell_own_pages(own_proc, &mappings, &tell);
-            }
-            sys::exit_now(0)
-        };
-        drop(tell);
-        let mut bytes = Vec::new();
-        let heard = File::from(told).read_to_end(&mut bytes);
-        sys::reap(scout)?;
-        heard.map_err(|_| Errno::EIO)?;
-        let number = |chunk: &[u8]| usize::from_ne_bytes(chunk.try_into().unwrap_or_default());
-        let ranges = bytes.chunks_exact(16).map(|pair| number(&pair[..8])..number(&pair[8..]));
-        // This process has come a little further since the copy was made. What it gave back, children don't have.
-        let mappings = own_proc.mappings().ok_or(Errno::ENOENT)?;
-        let is_there = |range: &Range<usize>| {
-            let is_around = |all: &Range<usize>| all.start <= range.start && range.end <= all.end;
-            let mut writable = mappings.iter().filter(|mapping| mapping.access() == Some(Access::ReadWrite));
-            writable.any(|mapping| is_around(&mapping.range))
-        };
-        Ok(Self(ranges.filter(is_there).collect()))
-    }
-
-    /// Whether they are known: not where the kernel does not tell of pages, as gVisor.
-    #[must_use]
-    pub fn is_known(&self) -> bool {
-        !self.0.is_empty()
-    }
-
-    /// Makes them this child's own.
-    pub fn take(&self) {
-        for range in &self.0 {
-            memory::touch(range);
-        }
-    }
-}
-
-/// Writes the ranges of pages that are this process's own to `tell`, start and end of each. It allocates nothing: what it
-/// wrote to would be among them.
-fn tell_own_pages(own_proc: &OwnProc, mappings: &[Mapping], tell: &OwnedFd) -> Result<(), Errno> {
-    let say = |range: &Range<usize>| -> Result<(), Errno> {
-        for number in [range.start, range.end] {
-            // All of them are far less than a pipe holds, so each is written at once.
-            write(tell, &number.to_ne_bytes())?;
-        }
-        Ok(())
-    };
-    let page = memory::page_size();
-    for mapping in mappings.iter().filter(|mapping| mapping.access() == Some(Access::ReadWrite)) {
-        let mut range = mapping.range.start..mapping.range.start;
-        own_proc.each_own_page(&mapping.range, |start| {
-            if start == range.end {
-                range.end += page;
-                return Ok(());
-            }
-            let complete = std::mem::replace(&mut range, start..start + page);
-            if complete.is_empty() { Ok(()) } else { say(&complete) }
-        })?;
-        if !range.is_empty() {
-            say(&range)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

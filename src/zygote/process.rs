@@ -3,13 +3,15 @@
 //! Runs in `mayfly zygote` and `mayfly child`, with one thread. It never reads anything but orders, and knows nothing of any request.
 
 use super::own_proc::OwnProc;
-use super::pages::{self, Written};
+use super::pages;
+use super::written::Written;
 use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::child::{self, Mind};
 use crate::config::Level;
 use crate::jail::{self, ChildDescriptors, JailError, Parentage, Plan, Ruleset, Step, Steps};
 use crate::python::{self, Setup};
 use crate::sys;
+use crate::sys::pins::Pins;
 use crate::wire;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -103,6 +105,8 @@ impl Zygote {
         let thread_id = sys::thread_id_address().map_err(fail(Step::Clone))?;
         jail::close_inherited(&plan)?;
         let own_proc = OwnProc::open(&plan).map_err(fail(Step::Alone))?;
+        // Before the user namespace, while it may be exempt from the limit of locked memory.
+        let pins = Pins::new().ok();
         jail::prepare(&plan, || {
             control.say(&Word::MapIds, &[])?;
             match control.next() {
@@ -125,7 +129,8 @@ impl Zygote {
                     .filter_map(|(name, result)| result.err().map(|why| (name, why)))
                     .collect();
                 interpreter.freeze().map_err(|error| StartFailure::Interpreter(error.to_string()))?;
-                written = pages::settle(&own_proc, &interpreter);
+                written = pages::settle(&own_proc, &interpreter, pins);
+                warm.pinned = written.are_pinned();
                 Mind::Warm(interpreter)
             }
             Role::Cold { preload } => Mind::Cold { setup, preload },
