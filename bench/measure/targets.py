@@ -168,8 +168,8 @@ def overload(seconds):
     with services.mayfly("full") as service:
         loads.by_load(service, request, clients=8, seconds=1)
         for _ in range(3):
-            reports = [loads.by_load(service, request, clients=clients, seconds=seconds) for clients in (16, 64)]
-            peak = max(reports, key=lambda report: report["served_per_second"])
+            few, many = [loads.by_load(service, request, clients=clients, seconds=seconds) for clients in (16, 64)]
+            peak = max(few, many, key=lambda report: report["served_per_second"])
             rate = round(2 * peak["served_per_second"])
             over = loads.by_load(service, request, clients=800, seconds=seconds, rate=rate)
             # Where others were at work on the machine while the peak was sought, it was no peak.
@@ -189,9 +189,9 @@ def overload(seconds):
             "twice the load: refusals with Retry-After", "all", with_header, refused["count"], "", at_most=False, digits=0
         ),
         target(
-            "twice the load: p99 of the served against that at capacity",
+            "twice the load: p99 of the served against that of 64 clients, which is all it can carry",
             "≤ 2×",
-            over["served"]["p99"] / peak["served"]["p99"],
+            over["served"]["p99"] / many["served"]["p99"],
             2,
             "×",
         ),
@@ -204,7 +204,7 @@ def overload(seconds):
             at_most=False,
             digits=0,
         )
-        | {"peak": peak, "over": over},
+        | {"few": few, "many": many, "over": over},
     ]
 
 

@@ -58,7 +58,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "MAYFLY_QUEUE",
         "256",
-        "requests waiting for a place before new ones get 503; fewer when the queue is long never empty",
+        "requests waiting for a place before new ones get 503; as many as places when more keep coming than are served",
     ),
     setting("MAYFLY_READY", "(2 a core)", "ready children kept by each zygote"),
     setting(

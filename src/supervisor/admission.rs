@@ -2,13 +2,12 @@
 //!
 //! Runs in the supervisor. A place is held from before the child is taken until after it is killed.
 //!
-//! The queue is for bursts. One that does not get empty while many are let in from it is of no use: as many leave as come, and each
-//! waits for all before it. It stands. Then only as many may wait as there are places, so that waiting takes no longer than
-//! running, until places were free for many in a row. All of this counts requests, not seconds: it holds for short scripts and long.
+//! The queue is for bursts. One that goes on growing while others are let in is of no use: each waits for all before it, and more
+//! come than leave. It stands. Then only as many may wait as there are places, so that waiting takes no longer than running, until
+//! places were free for many in a row. All of this counts requests, not seconds: it holds for short scripts and long.
 
 use crate::outcome::Refusal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Counts places and the queue before them.
@@ -16,24 +15,36 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Admission {
     places: Arc<Semaphore>,
     queue: Queue,
-    /// How many places there are.
-    size: usize,
 }
 
 #[derive(Debug)]
 struct Queue {
-    waiting: AtomicUsize,
-    /// Let in from the queue since it was last empty.
-    passed: AtomicUsize,
-    /// Let in since somebody last had to wait.
-    unhindered: AtomicUsize,
-    stands: AtomicBool,
+    state: Mutex<State>,
     /// The most that may wait in a burst.
     length: usize,
+    /// The most that may wait when it stands: as many as there are places. A longer queue is long.
+    short: usize,
 }
 
-/// How many times its own length must have passed through a queue that was never empty before it stands.
-const STANDING: usize = 4;
+#[derive(Debug, Default)]
+struct State {
+    waiting: usize,
+    /// While it is long: let in since it was last looked at.
+    let_in: usize,
+    /// How long it was then.
+    before: usize,
+    /// Whether somebody was sent away since then.
+    refused: bool,
+    /// How many times in a row it had grown.
+    grown: usize,
+    /// Let in since somebody last had to wait.
+    unhindered: usize,
+    stands: bool,
+}
+
+/// A long queue is looked at whenever half as many were let in as there are places, and stands when it has grown this many times in
+/// a row: by half as many again, which clients that wait for their answers can't make it do, or by more than it takes.
+const GROWN: usize = 3;
 
 /// A place; dropping it lets the next one in.
 #[derive(Debug)]
@@ -46,32 +57,57 @@ struct Waiting<'a>(&'a Queue);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.0.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.passed.store(0, Ordering::Relaxed);
+        let short = self.0.short;
+        let mut state = self.0.lock();
+        state.waiting -= 1;
+        if state.waiting <= short {
+            *state = State { waiting: state.waiting, stands: state.stands, ..State::default() };
         }
     }
 }
 
 impl Queue {
-    /// A place in it, unless it is full.
-    fn join(&self, places: usize) -> Option<Waiting<'_>> {
-        self.unhindered.store(0, Ordering::Relaxed);
-        let most = if self.stands.load(Ordering::Relaxed) { self.length.min(places) } else { self.length };
-        let waiting = Waiting(self);
-        (self.waiting.fetch_add(1, Ordering::Relaxed) < most).then_some(waiting)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that somebody who waited was let in.
-    fn note_passed(&self) {
-        if self.passed.fetch_add(1, Ordering::Relaxed) >= self.length.saturating_mul(STANDING) {
-            self.stands.store(true, Ordering::Relaxed);
+    /// A place in it, unless it is full.
+    fn join(&self) -> Option<Waiting<'_>> {
+        let mut state = self.lock();
+        state.unhindered = 0;
+        let most = if state.stands { self.length.min(self.short) } else { self.length };
+        if state.waiting >= most {
+            state.refused = true;
+            return None;
         }
+        state.waiting += 1;
+        Some(Waiting(self))
+    }
+
+    /// Notes that somebody who waited is let in.
+    fn note_let_in(&self) {
+        let mut state = self.lock();
+        if state.waiting <= self.short {
+            return;
+        }
+        state.let_in += 1;
+        let look = self.short.div_ceil(2);
+        if state.let_in < look {
+            return;
+        }
+        let has_grown = state.refused || state.waiting >= state.before.max(self.short) + look.div_ceil(2);
+        let grown = if has_grown { state.grown + 1 } else { 0 };
+        let before = state.waiting;
+        *state = State { let_in: 0, before, refused: false, grown, stands: state.stands || grown >= GROWN, ..*state };
     }
 
     /// Notes that somebody was let in who did not have to wait.
     fn note_unhindered(&self) {
-        if self.unhindered.fetch_add(1, Ordering::Relaxed) >= self.length {
-            self.stands.store(false, Ordering::Relaxed);
+        let mut state = self.lock();
+        state.unhindered += 1;
+        if state.unhindered > self.length {
+            state.stands = false;
         }
     }
 }
@@ -80,15 +116,8 @@ impl Admission {
     /// `places` scripts at once, and `queue` requests waiting.
     #[must_use]
     pub fn new(places: usize, queue: usize) -> Self {
-        let count = || AtomicUsize::new(0);
-        let queue = Queue {
-            waiting: count(),
-            passed: count(),
-            unhindered: count(),
-            stands: AtomicBool::new(false),
-            length: queue,
-        };
-        Self { places: Arc::new(Semaphore::new(places)), queue, size: places }
+        let queue = Queue { state: Mutex::default(), length: queue, short: places };
+        Self { places: Arc::new(Semaphore::new(places)), queue }
     }
 
     /// A place at once, or after waiting in line.
@@ -103,9 +132,9 @@ impl Admission {
         if self.places.is_closed() {
             return Err(Refusal::Draining);
         }
-        let _waiting = self.queue.join(self.size).ok_or(Refusal::QueueFull)?;
+        let _waiting = self.queue.join().ok_or(Refusal::QueueFull)?;
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Refusal::Draining)?;
-        self.queue.note_passed();
+        self.queue.note_let_in();
         Ok(Permit { _place: place })
     }
 
@@ -118,6 +147,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::VecDeque;
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once_and_a_freed_place_admits() {
@@ -142,38 +172,77 @@ mod tests {
         waiter.await.expect("it ends").expect("a place")
     }
 
-    #[tokio::test]
-    async fn a_queue_that_does_not_get_empty_takes_in_as_many_as_there_are_places_and_then_recovers() {
-        let length = 3;
-        let admission = Arc::new(Admission::new(1, length));
-        let mut held = admission.enter().await.expect("a free place");
-        let mut next = ask(&admission).await;
-        for _ in 0..=length * STANDING {
-            let after = ask(&admission).await;
-            drop(held);
-            held = place(next).await;
-            next = after;
+    /// One is let in, and `more` come.
+    async fn go_on(admission: &Arc<Admission>, held: &mut Option<Permit>, queue: &mut VecDeque<Waiter>, more: usize) {
+        drop(held.take());
+        *held = Some(place(queue.pop_front().expect("somebody waits")).await);
+        for _ in 0..more {
+            queue.push_back(ask(admission).await);
         }
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_goes_on_growing_gets_short_and_then_recovers() {
+        let length = 10;
+        let admission = Arc::new(Admission::new(1, length));
+        let mut held = Some(admission.enter().await.expect("a free place"));
+        let mut queue = VecDeque::from([ask(&admission).await, ask(&admission).await, ask(&admission).await]);
+        for _ in 0..=GROWN {
+            go_on(&admission, &mut held, &mut queue, 2).await;
+        }
+        assert_eq!(admission.enter().await.err(), Some(Refusal::QueueFull), "it is longer than there are places");
+        while let Some(waiter) = queue.pop_front() {
+            drop(held.take());
+            held = waiter.await.expect("it ends").ok();
+        }
+        drop(held.take());
+        held = admission.enter().await.ok();
+        let one = ask(&admission).await;
         assert_eq!(
             admission.enter().await.err(),
             Some(Refusal::QueueFull),
-            "one runs, and one waits of three that could"
+            "one runs, and one waits of ten that could"
         );
-
         drop(held);
-        drop(place(next).await);
+        drop(place(one).await);
+
         for _ in 0..=length {
             assert!(admission.enter().await.is_ok());
         }
-        let mut held = admission.enter().await.expect("a free place");
-        let mut burst = Vec::new();
+        burst(&admission, length).await;
+    }
+
+    /// As many as may wait come at once, and all are served.
+    async fn burst(admission: &Arc<Admission>, length: usize) {
+        let mut held = Some(admission.enter().await.expect("a free place"));
+        let mut queue = VecDeque::new();
         for _ in 0..length {
-            burst.push(ask(&admission).await);
+            queue.push_back(ask(admission).await);
         }
-        assert_eq!(admission.enter().await.err(), Some(Refusal::QueueFull), "three wait");
-        for waiter in burst {
-            drop(held);
-            held = place(waiter).await;
+        assert_eq!(admission.enter().await.err(), Some(Refusal::QueueFull), "as many wait as may");
+        while !queue.is_empty() {
+            go_on(admission, &mut held, &mut queue, 0).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_burst_is_served_to_its_end_and_so_is_the_next() {
+        let admission = Arc::new(Admission::new(1, 5));
+        for _ in 0..3 {
+            burst(&admission, 5).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_that_wait_for_their_answers_are_served_however_many_they_are() {
+        let admission = Arc::new(Admission::new(1, 5));
+        let mut held = Some(admission.enter().await.expect("a free place"));
+        let mut queue = VecDeque::new();
+        for _ in 0..5 {
+            queue.push_back(ask(&admission).await);
+        }
+        for _ in 0..100 {
+            go_on(&admission, &mut held, &mut queue, 1).await;
         }
     }
 
