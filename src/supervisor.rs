@@ -236,8 +236,10 @@ impl Supervisor {
                 job.limits.wall = job.limits.wall.saturating_sub(driven.wall);
                 continue;
             }
-            if let (Refill::BeforeAnswer, Some(pool)) = (self.config.refill, source) {
-                pool.refilled().await;
+            match (self.config.refill, source) {
+                (Refill::BeforeAnswer, Some(pool)) => pool.refilled().await,
+                (_, Some(pool)) => pool.refill(),
+                (_, None) => {}
             }
             let timing = Timing { queue: admitted - arrived, start: started - admitted, run: driven.wall };
             return Ok(Report {

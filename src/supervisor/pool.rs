@@ -59,7 +59,7 @@ struct Shared {
     reaper: Reaper,
     slots: Slots,
     state: Mutex<State>,
-    /// Rung when a child was taken or one is wanted.
+    /// Rung when children are wanted.
     bell: Notify,
     /// Rung when a child became ready.
     delivered: Notify,
@@ -138,16 +138,19 @@ impl Pool {
             let mut state = self.shared.lock();
             match state.ready.pop_front() {
                 Some((_, child)) => {
-                    // Refilled in batches: the keeper is woken when half are gone.
-                    if state.ready.len() + state.coming <= self.shared.kind.ready / 2 {
-                        self.shared.bell.notify_one();
-                    }
+                    // Making children and running this one at the same time would slow both down: most often it can wait.
+                    self.shared.order_if_at_most(&state, self.shared.kind.ready / 4);
                     return Ok(child);
                 }
                 None => Shared::wait_in_line(&mut state, None),
             }
         };
         self.await_child(waiting).await
+    }
+
+    /// Has new children made in place of those that were taken, in batches: when half are gone. For who has his answer.
+    pub fn refill(&self) {
+        self.shared.order_if_at_most(&self.shared.lock(), self.shared.kind.ready / 2);
     }
 
     /// Waits until enough children are ready for the next requests, for a while at most.
@@ -188,6 +191,13 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held; if something ever did, the state would still be whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the keeper where so few are ready or coming.
+    fn order_if_at_most(&self, state: &State, few: usize) {
+        if state.ready.len() + state.coming <= few {
+            self.bell.notify_one();
+        }
     }
 
     fn wait_in_line(state: &mut State, special: Option<Limits>) -> oneshot::Receiver<Result<Child, Refusal>> {
