@@ -345,7 +345,7 @@ impl Config {
             tmp_size: mebibytes("MAYFLY_TMP_MB", 1..=65_536)?,
             concurrency: read.count("MAYFLY_CONCURRENCY", concurrency, 1..=10_000)?,
             queue: read.count("MAYFLY_QUEUE", 256, 0..=1_000_000)?,
-            ready: read.count("MAYFLY_READY", cores * 4, 1..=1000)?,
+            ready: read.count("MAYFLY_READY", (cores * 4).min(64), 1..=1000)?,
             refill: read.refill()?,
             renew_forks: read.number("MAYFLY_RENEW_FORKS", 1..=u64::MAX)?,
             renew_after: Duration::from_secs(read.number("MAYFLY_RENEW_MINUTES", 1..=1_000_000)? * 60),

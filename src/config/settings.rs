@@ -60,7 +60,7 @@ pub const SETTINGS: &[Setting] = &[
         "256",
         "requests waiting for a place before new ones get 503; as many as places when more keep coming than are served",
     ),
-    setting("MAYFLY_READY", "(4 a core)", "ready children kept by each zygote"),
+    setting("MAYFLY_READY", "(4 a core, at most 64)", "ready children kept by each zygote"),
     setting(
         "MAYFLY_REFILL",
         "(after; before on Cloud Run)",
