@@ -21,7 +21,7 @@ impl Pins {
     ///
     /// # Errors
     /// `ENOSYS` where the kernel has no `io_uring` (gVisor), `EPERM` where it or a filter around the server refuses it (Docker's
-    /// default profile), `EINVAL` before Linux 5.10.
+    /// default profile since Docker 25), `EINVAL` before Linux 5.10.
     pub fn new() -> Result<Self, Errno> {
         const ENTRIES: c_uint = 1;
         /// `struct io_uring_params` in 32-bit words; its flags are the third.
