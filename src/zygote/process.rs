@@ -105,8 +105,8 @@ impl Zygote {
         let thread_id = sys::thread_id_address().map_err(fail(Step::Clone))?;
         jail::close_inherited(&plan)?;
         let own_proc = OwnProc::open(&plan).map_err(fail(Step::Alone))?;
-        // Before the user namespace, while it may be exempt from the limit of locked memory.
-        let pins = Pins::new().ok();
+        // Before the user namespace, while they may be exempt from the limit of locked memory.
+        let pins = if matches!(role, Role::Warm { .. }) { Pins::new().ok() } else { None };
         jail::prepare(&plan, || {
             control.say(&Word::MapIds, &[])?;
             match control.next() {

@@ -29,13 +29,14 @@ pub struct Written {
 impl Written {
     /// Finds them out, and has them copied by the clone where that can be had.
     pub fn learn(own_proc: &OwnProc, interpreter: &Interpreter, pins: Option<Pins>) -> Self {
-        let Ok(pages) = scout(own_proc, interpreter, None) else { return Self::default() };
+        let Ok(written) = scout(own_proc, interpreter, None) else { return Self::default() };
+        let pages = ranges(&written);
         let pins = pins.filter(|pins| {
             let common = common_to_pairs(own_proc, interpreter).unwrap_or_default();
-            let all = ranges(&union(&pages, &common));
-            make_own(&all).is_ok() && (pins.hold(&all).is_ok() || pins.hold(&ranges(&pages)).is_ok())
+            let all = ranges(&union(&written, &common));
+            make_own(&all).is_ok() && (pins.hold(&all).is_ok() || pins.hold(&pages).is_ok())
         });
-        Self { pages: ranges(&pages), pins }
+        Self { pages, pins }
     }
 
     /// Whether they are known: not where the kernel does not tell of pages, as gVisor.
