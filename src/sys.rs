@@ -5,6 +5,7 @@
 
 pub mod beneath;
 pub mod memory;
+pub mod message;
 pub mod pins;
 mod process_end;
 
@@ -323,11 +324,4 @@ pub fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>, (Owned
     // SAFETY: an `OwnedFd` is the same open descriptor until it is dropped, and nothing takes it out of the `AsyncFd` while
     // that watches it.
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(tokio::io::unix::AsyncFdRegisterError::into_parts)
-}
-
-/// Takes over the descriptors that a message brought.
-#[must_use]
-pub fn adopt(numbers: &[RawFd]) -> Vec<OwnedFd> {
-    // SAFETY: each was just received by `recvmsg` with SCM_RIGHTS, so it is open and nothing else owns it.
-    numbers.iter().map(|number| unsafe { OwnedFd::from_raw_fd(*number) }).collect()
 }

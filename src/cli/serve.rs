@@ -51,6 +51,33 @@ pub fn front(config: &Config) -> HttpSettings {
     }
 }
 
+/// How many clients may be connected at once: as many as the settings say, and no more than leave descriptors for the children.
+fn connections(config: &Config) -> usize {
+    /// Its channel and its two outputs, and one while it is made.
+    const OF_A_CHILD: usize = 4;
+    /// The log, the event loop, the zygotes, clients that are turned away.
+    const OWN: usize = 128;
+    let children = config.concurrency + 2 * config.ready;
+    let room = raise_open_files().saturating_sub(OWN + OF_A_CHILD * children).max(1);
+    if room < config.connections {
+        tracing::warn!(
+            connections = room,
+            wanted = config.connections,
+            "the limit of open files leaves room for fewer connections; raise it (ulimit -n), or lower MAYFLY_CONNECTIONS"
+        );
+    }
+    room.min(config.connections)
+}
+
+/// Many systems start programs with a soft limit of 1,024 that any process may raise to the hard one. Zygotes and children set
+/// their own. Returns what it is then.
+fn raise_open_files() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return usize::MAX };
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard);
+    usize::try_from(raised).unwrap_or(usize::MAX)
+}
+
 /// Connections that may wait to be accepted: a burst of clients beyond it would wait a second to try again.
 const BACKLOG: u32 = 4096;
 
@@ -73,7 +100,7 @@ async fn serve(config: Config) -> i32 {
         }
     };
     let address = listener.local_addr().unwrap_or(config.listen);
-    let settings = Arc::new(front(&config));
+    let settings = Arc::new(HttpSettings { connections: connections(&config), ..front(&config) });
     let supervisor = match Supervisor::start(config).await {
         Ok(supervisor) => Arc::new(supervisor),
         Err(error) => {

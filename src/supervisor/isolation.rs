@@ -70,6 +70,7 @@ impl From<ZygoteError> for Unavailable {
             ZygoteError::IdMap(error) => {
                 Self::Step(JailError { step: Step::IdMap, errno: error.raw_os_error().unwrap_or(0) })
             }
+            ZygoteError::NotOurs => Self::NotOurs,
             other => Self::Zygote(other),
         }
     }

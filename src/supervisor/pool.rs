@@ -136,8 +136,8 @@ impl Pool {
     pub async fn take(&self) -> Result<Child, Refusal> {
         let waiting = {
             let mut state = self.shared.lock();
-            match state.ready.pop_front() {
-                Some((_, child)) => {
+            match Shared::first_alive(&mut state) {
+                Some(child) => {
                     // Making children and running this one at the same time would slow both down: most often it can wait.
                     self.shared.order_if_at_most(&state, self.shared.kind.ready / 4);
                     return Ok(child);
@@ -200,6 +200,12 @@ impl Shared {
         }
     }
 
+    /// Short of memory, the kernel kills one ready child after the other: each has little to give.
+    fn first_alive(state: &mut State) -> Option<Child> {
+        let mut ready = std::iter::from_fn(|| state.ready.pop_front());
+        ready.find_map(|(_, child)| (!child.has_ended()).then_some(child))
+    }
+
     fn wait_in_line(state: &mut State, special: Option<Limits>) -> oneshot::Receiver<Result<Child, Refusal>> {
         let (child, waiting) = oneshot::channel();
         state.waiting.push_back(Waiter { special, child });
@@ -257,11 +263,15 @@ impl Shared {
         self.lock().ready.retain(|(_, child)| !child.has_ended());
     }
 
-    /// Tells who waits that a child could not be made. One failure is one answer: the next child may do.
+    /// A child for the shelf will not come.
+    fn give_up(&self, refusal: Refusal) {
+        self.lock().coming -= 1;
+        self.disappoint(refusal);
+    }
+
+    /// Tells who waits longest that there is no child to be had now. One failure is one answer: the next child may do.
     fn disappoint(&self, refusal: Refusal) {
-        let mut state = self.lock();
-        state.coming = state.coming.saturating_sub(1);
-        if let Some(waiter) = state.waiting.pop_front() {
+        if let Some(waiter) = self.lock().waiting.pop_front() {
             let _ = waiter.child.send(Err(refusal));
         }
     }

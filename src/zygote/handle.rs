@@ -9,19 +9,16 @@ use crate::config::Level;
 use crate::jail::{Ids, JailError, Plan, Step};
 use crate::supervisor::reaper::Reaper;
 use crate::sys;
+use crate::sys::message::{self, Received};
 use crate::wire;
-use nix::cmsg_space;
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, recv, recvmsg, send, setsockopt,
-    socketpair, sockopt,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, IoSliceMut, Write as _};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 use tokio::io::Interest;
@@ -42,6 +39,8 @@ pub enum ZygoteError {
     Jail(JailError),
     /// The id map could not be written.
     IdMap(io::Error),
+    /// The server has no number left for one of a child's channels; the child is killed. Try again after a while.
+    Descriptors,
     /// The interpreter did not start: its own words. Trying again won't help before the jail root is mended.
     Interpreter(String),
     /// The zygote ended. Replace it.
@@ -50,6 +49,8 @@ pub enum ZygoteError {
     Wedged,
     /// It answered with something else. Replace it.
     Confused,
+    /// What it says it made is no child of the supervisor's. Replace it.
+    NotOurs,
 }
 
 impl fmt::Display for ZygoteError {
@@ -58,10 +59,14 @@ impl fmt::Display for ZygoteError {
             Self::Start(error) => write!(f, "the zygote's process can't be started: {error}"),
             Self::Jail(error) => error.fmt(f),
             Self::IdMap(error) => write!(f, "the id map of the zygote's user namespace can't be written: {error}"),
+            Self::Descriptors => {
+                f.write_str("the server has too many files open for a child's channels; raise its limit (ulimit -n)")
+            }
             Self::Interpreter(why) => write!(f, "the interpreter did not start: {why}"),
             Self::Gone => f.write_str("the zygote ended"),
             Self::Wedged => f.write_str("the zygote did not answer in time"),
             Self::Confused => f.write_str("the zygote answered out of turn"),
+            Self::NotOurs => f.write_str("the zygote named a process that is no child of the server's"),
         }
     }
 }
@@ -248,22 +253,34 @@ impl Zygote {
     /// The first child that was ordered and has not come yet.
     ///
     /// # Errors
-    /// After [`ZygoteError::Jail`] the zygote is still good, after any other it is to be replaced.
+    /// After [`ZygoteError::Jail`] and [`ZygoteError::Descriptors`] the zygote is still good, after any other it is to be
+    /// replaced.
     pub async fn newborn(&mut self) -> Result<Newborn, ZygoteError> {
-        let Said { word, descriptors, sender } =
+        let Said { word, with } =
             tokio::time::timeout(SPAWN_TIME, self.hear()).await.map_err(|_| ZygoteError::Wedged)??;
         match word {
             Word::Spawned { pid } => {
-                let Ok([channel, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) else {
+                let process = self.process.as_ref().ok_or(ZygoteError::Confused)?;
+                let pid = Pid::from_raw(pid);
+                if self.level != Level::Nsjail && !is_ours(pid) {
+                    return Err(ZygoteError::NotOurs);
+                }
+                if !with.is_complete {
+                    if self.level != Level::Nsjail {
+                        drop(Process { pid, reaper: process.reaper.clone() });
+                    }
+                    return Err(ZygoteError::Descriptors);
+                }
+                let Ok([channel, stdout, stderr]) = <[OwnedFd; 3]>::try_from(with.descriptors) else {
                     return Err(ZygoteError::Confused);
                 };
                 let (pid, inside) = match self.level {
                     // The process is its own child, and the supervisor's child is nsjail.
                     Level::Nsjail => {
-                        let inside = sender.ok_or(ZygoteError::Confused)?;
+                        let inside = with.sender.ok_or(ZygoteError::Confused)?;
                         (self.process.take().ok_or(ZygoteError::Confused)?.release(), Some(inside))
                     }
-                    Level::Full | Level::Seccomp => (Pid::from_raw(pid), None),
+                    Level::Full | Level::Seccomp => (pid, None),
                 };
                 Ok(Newborn { pid, inside, channel, stdout, stderr })
             }
@@ -291,11 +308,15 @@ impl Zygote {
     }
 
     async fn hear(&self) -> Result<Said, ZygoteError> {
-        let received = self.control.async_io(Interest::READABLE, |fd| Ok(receive(fd.as_raw_fd())?)).await;
+        let mut bytes = vec![0; MAX_PACKET];
+        let received =
+            self.control.async_io(Interest::READABLE, |fd| Ok(message::receive(fd.as_raw_fd(), &mut bytes)?)).await;
         match received {
-            Ok(packet) if packet.bytes.is_empty() => Err(ZygoteError::Gone),
-            Ok(packet) => packet.read(),
-            Err(_) => Err(ZygoteError::Gone),
+            Ok(with) if with.length > 0 => {
+                let word = wire::decode(&bytes[..with.length]).map_err(|_| ZygoteError::Confused)?;
+                Ok(Said { word, with })
+            }
+            Ok(_) | Err(_) => Err(ZygoteError::Gone),
         }
     }
 }
@@ -304,49 +325,16 @@ fn failed(step: u16, errno: i32) -> ZygoteError {
     Step::from_index(step).map_or(ZygoteError::Confused, |step| ZygoteError::Jail(JailError { step, errno }))
 }
 
-/// What a zygote said.
+/// What a zygote said, and what came along. The sender is known at level `nsjail`.
 struct Said {
     word: Word,
-    descriptors: Vec<OwnedFd>,
-    sender: Option<Pid>,
+    with: Received,
 }
 
-/// How it came.
-struct Packet {
-    bytes: Vec<u8>,
-    descriptors: Vec<OwnedFd>,
-    /// Who said it, at level `nsjail`; the kernel's word, as a pid of the supervisor's namespace.
-    sender: Option<Pid>,
-}
-
-impl Packet {
-    fn read(self) -> Result<Said, ZygoteError> {
-        let word = wire::decode(&self.bytes).map_err(|_| ZygoteError::Confused)?;
-        Ok(Said { word, descriptors: self.descriptors, sender: self.sender })
-    }
-}
-
-/// One packet with the descriptors that came along and its sender.
-fn receive(control: RawFd) -> Result<Packet, Errno> {
-    let mut bytes = vec![0; MAX_PACKET];
-    let mut space = cmsg_space!([RawFd; 3], UnixCredentials);
-    let (length, numbers, sender) = {
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(control, &mut parts, Some(&mut space), flags)?;
-        let mut numbers = Vec::new();
-        let mut sender = None;
-        for part in message.cmsgs()? {
-            match part {
-                ControlMessageOwned::ScmRights(received) => numbers.extend(received),
-                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(Pid::from_raw(credentials.pid())),
-                _ => {}
-            }
-        }
-        (message.bytes, numbers, sender)
-    };
-    bytes.truncate(length);
-    Ok(Packet { bytes, descriptors: sys::adopt(&numbers), sender })
+/// Whether this is a child of the supervisor's, living or dead: nothing else may be killed on a zygote's word.
+fn is_ours(pid: Pid) -> bool {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    pid.as_raw() > 0 && waitid(Id::Pid(pid), look).is_ok()
 }
 
 /// Maps the zygote's ids: a range where the server may, else its own id alone. `setgroups` is denied first, so that no

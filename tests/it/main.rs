@@ -11,6 +11,7 @@ mod attacks;
 mod cli;
 mod contract;
 mod corpus;
+mod descriptors;
 mod exchanges;
 mod failures;
 mod front;
@@ -62,6 +63,7 @@ fn all() -> Vec<Trial> {
         failures::trials(),
         front::trials(),
         life::trials(),
+        descriptors::trials(),
         refill::trials(),
         imports::trials(),
         corpus::trials(),

@@ -3,7 +3,7 @@
 //! Runs in the supervisor, as a task of each pool.
 
 use super::{Shared, Waiter};
-use crate::jail::{ChildLimits, Step};
+use crate::jail::{ChildLimits, JailError, Step};
 use crate::job::Limits;
 use crate::outcome::Refusal;
 use crate::supervisor::child::{Child, StillBorn};
@@ -145,8 +145,15 @@ async fn order_children(
             }
             Err(error) => {
                 give_bad_news(shared, waiter, refusal(&error));
-                let ZygoteError::Jail(failed) = error else { return error };
-                tracing::error!(zygote = shared.kind.name, step = %failed.step, errno = failed.errno, "a child could not be made");
+                match error {
+                    ZygoteError::Jail(JailError { step, errno }) => {
+                        tracing::error!(zygote = shared.kind.name, %step, errno, "a child could not be made");
+                    }
+                    ZygoteError::Descriptors => {
+                        tracing::error!(zygote = shared.kind.name, %error, "a child could not be made");
+                    }
+                    _ => return error,
+                }
                 pause.take().await;
             }
         }
@@ -176,7 +183,7 @@ async fn next_child(shared: &Shared, zygote: &mut Zygote, limits: Limits, slot: 
 fn give_bad_news(shared: &Shared, waiter: Option<Waiter>, refusal: Refusal) {
     match waiter {
         Some(waiter) => drop(waiter.child.send(Err(refusal))),
-        None => shared.disappoint(refusal),
+        None => shared.give_up(refusal),
     }
 }
 
