@@ -302,7 +302,7 @@ impl Floor<'_> {
             cpu_seconds: self.orders.cpu_seconds,
             purpose: Purpose::Job,
         };
-        let limits = spawn.limits(self.address_space);
+        let limits = spawn.limits(self.address_space, std::time::Duration::ZERO);
         // This process's copy of it: the warm one keeps its own.
         let ruleset = self.ruleset.take();
         let jailed = jail::enter(&self.orders.plan, spawn.slot, limits, descriptors, ruleset).map_err(step)?;

@@ -13,6 +13,7 @@ use crate::zygote::{Purpose, Spawn};
 use nix::errno::Errno;
 use serde::Serialize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Exit statuses of a child that nobody killed; only the log ever sees them.
 const DONE: i32 = 0;
@@ -56,12 +57,14 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
     // A second owner, to report a step that fails after the first was moved into the jail.
     let reporter = descriptors.channel.try_clone();
     let mut address_space = base.address_space;
+    let mut cpu_used = Duration::ZERO;
     let cold;
     let interpreter = match mind {
         Mind::Warm(interpreter) => Some(interpreter),
         Mind::Cold { setup, preload } => match start_cold(setup, preload, base) {
             Ok((interpreter, size)) => {
                 address_space = size;
+                cpu_used = sys::own_cpu_time();
                 cold = interpreter;
                 Some(&cold)
             }
@@ -78,7 +81,8 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
     {
         give_up(descriptors.channel.as_fd(), JailError { step: Step::Interpreter, errno: Errno::EIO as i32 });
     }
-    let jailed = match jail::enter(base.plan, spawn.slot, spawn.limits(address_space), descriptors, ruleset) {
+    let limits = spawn.limits(address_space, cpu_used);
+    let jailed = match jail::enter(base.plan, spawn.slot, limits, descriptors, ruleset) {
         Ok(jailed) => jailed,
         Err(error) => report_and_give_up(&reporter, error),
     };

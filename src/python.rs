@@ -42,6 +42,12 @@ const RESERVE: usize = 16 * 1024 * 1024;
 /// or to describe a failure.
 const STACK: usize = 1024 * 1024;
 
+/// Whether every zygote has this module of the standard library.
+#[must_use]
+pub fn is_always_loaded(module: &str) -> bool {
+    preload::STANDARD.split_whitespace().any(|loaded| loaded == module)
+}
+
 /// How often a zygote rehearses before it is frozen: `CPython` specialises code it has run a few times, which writes
 /// to it. Done before the fork, those pages stay shared.
 const REHEARSALS: usize = 20;

@@ -161,11 +161,11 @@ impl Supervisor {
             admission: Admission::new(config.concurrency, config.queue),
             plan,
             attempts,
-            heavy: manifest
-                .modules
-                .iter()
-                .cloned()
-                .chain(routing::STANDARD_WHEN_LOADED.iter().map(|&name| name.to_owned()))
+            heavy: (manifest.modules.iter().map(String::as_str))
+                .chain(routing::STANDARD_WHEN_LOADED)
+                .chain(config.preload.iter().map(|module| routing::top(module)))
+                .filter(|module| !crate::python::is_always_loaded(module))
+                .map(str::to_owned)
                 .collect(),
             manifest,
             source,
@@ -223,6 +223,7 @@ impl Supervisor {
         let _permit = self.admission.enter().await?;
         let admitted = Instant::now();
         let frame = self.encode(&job);
+        let limits = job.limits;
         let mut retried = false;
         let source = self.route(&job);
         loop {
@@ -243,7 +244,7 @@ impl Supervisor {
             }
             let timing = Timing { queue: admitted - arrived, start: started - admitted, run: driven.wall };
             return Ok(Report {
-                outcome: verdict::decide(driven.stop, &job.limits, cpu_seconds, driven.cpu),
+                outcome: verdict::decide(driven.stop, &limits, cpu_seconds, driven.cpu),
                 timing,
                 stdout: driven.stdout,
                 stderr: driven.stderr,
@@ -286,9 +287,9 @@ impl Supervisor {
         let pool = match (&self.source, pool) {
             (_, Some(pool)) => pool,
             (Source::Cold(nursery), None) => {
-                let named = routing::named(&job.script, &self.manifest.modules);
-                let preload = named.into_iter().filter(|name| self.config.preload.contains(name)).collect();
-                return nursery.make(preload, job.limits).await;
+                let named = routing::named(&job.script, &self.heavy);
+                let preload = self.config.preload.iter().filter(|module| named.contains(routing::top(module)));
+                return nursery.make(preload.cloned().collect(), job.limits).await;
             }
             (Source::Warm { .. }, None) => return Err(Refusal::NoZygote),
         };

@@ -15,6 +15,7 @@ pub mod written;
 
 use crate::jail::{ChildLimits, Plan};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What the process is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,10 +75,14 @@ pub struct Spawn {
 }
 
 impl Spawn {
-    /// The child's limits, on top of the address space that the interpreter has.
+    /// The child's limits, on top of the address space that the interpreter has and the processor time that its start took.
     #[must_use]
-    pub fn limits(self, address_space: u64) -> ChildLimits {
-        ChildLimits { address_space: address_space.saturating_add(self.memory), cpu_seconds: self.cpu_seconds }
+    pub fn limits(self, address_space: u64, cpu_used: Duration) -> ChildLimits {
+        let started = cpu_used.as_secs() + u64::from(cpu_used.subsec_nanos() > 0);
+        ChildLimits {
+            address_space: address_space.saturating_add(self.memory),
+            cpu_seconds: self.cpu_seconds.saturating_add(started),
+        }
     }
 }
 

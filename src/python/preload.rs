@@ -137,3 +137,15 @@ def main():
         'day': date(2024, 1, 31) + timedelta(days=1), 'set': {1}, 'text': '{:>8.2f}'.format(2.5).strip(),
     }
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_goes_to_the_loaded_zygote_only_for_what_the_lean_one_lacks() {
+        for module in crate::supervisor::routing::STANDARD_WHEN_LOADED {
+            assert!(!STANDARD.split_whitespace().any(|loaded| loaded == module), "{module}");
+        }
+    }
+}

@@ -74,7 +74,7 @@ impl Manifest {
     /// Whether a module, by its dotted name, comes with a package or could be of the standard library.
     #[must_use]
     pub fn has_module(&self, name: &str) -> bool {
-        let top = name.split('.').next().unwrap_or(name);
+        let top = super::routing::top(name);
         // Whether the standard library has it, the interpreter will say; only third-party names are known here.
         self.modules.contains(top) || !THIRD_PARTY_DEFAULTS.contains(&top)
     }

@@ -9,6 +9,7 @@
 
 mod attacks;
 mod cli;
+mod cold;
 mod contract;
 mod corpus;
 mod descriptors;
@@ -20,6 +21,7 @@ mod group;
 mod imports;
 mod levels;
 mod life;
+mod packages;
 mod record;
 mod refill;
 mod server;
@@ -66,6 +68,7 @@ fn all() -> Vec<Trial> {
         descriptors::trials(),
         refill::trials(),
         imports::trials(),
+        cold::trials(),
         corpus::trials(),
         attacks::trials(),
         exchanges::trials(),

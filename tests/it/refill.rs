@@ -3,12 +3,11 @@
 //! A package made for this room holds every fork back, so that it can be seen which of the two came first.
 
 use crate::levels::{Place, expected};
+use crate::packages::Packages;
 use crate::server::{Server, Setup, eventually};
 use crate::{Trial, lone_trial};
 use nix::unistd::Pid;
 use serde_json::json;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a fork takes here. An answer waits 200 ms for new children at most.
@@ -36,33 +35,10 @@ pub fn trials() -> Vec<Trial> {
     places.flat_map(in_place).collect()
 }
 
-/// A directory of packages that is removed again.
-struct Packages(PathBuf);
-
-impl Packages {
-    fn new(name: &str) -> Self {
-        let home = std::env::temp_dir().join(format!("mayfly-refill-{}-{name}", std::process::id()));
-        fs::create_dir_all(&home).expect("a directory");
-        let text =
-            format!("import os, time\nos.register_at_fork(after_in_child=lambda: time.sleep({FORK_MS} / 1000))\n");
-        fs::write(home.join("slow.py"), text).expect("a file");
-        Self(home)
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Packages {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 fn an_answer_leaves(place: Place, name: &str, settings: &[(&str, &str)], is_full: bool) {
-    let packages = Packages::new(&format!("{}-{name}", place.as_str()));
-    let path = packages.path().display().to_string();
+    let text = format!("import os, time\nos.register_at_fork(after_in_child=lambda: time.sleep({FORK_MS} / 1000))\n");
+    let packages = Packages::new(&format!("refill-{}-{name}", place.as_str()), &[("slow.py", &text)]);
+    let path = packages.path();
     let mut setup: Setup =
         place.setup(&[("MAYFLY_PRELOAD", "slow"), ("MAYFLY_READY", "1"), ("MAYFLY_PACKAGES", &path)]);
     for (name, value) in settings {
