@@ -202,12 +202,17 @@ impl Reader<'_> {
         }
     }
 
+    fn size(&self, name: &'static str, range: std::ops::RangeInclusive<u64>) -> Result<usize, ConfigError> {
+        self.number(name, range).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
     fn milliseconds(&self, name: &'static str, range: std::ops::RangeInclusive<u64>) -> Result<Duration, ConfigError> {
         self.number(name, range).map(Duration::from_millis)
     }
 
     fn choice<T: Copy>(&self, name: &'static str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
-        let value = self.or_default(name);
+        // Set but empty is nothing that anybody chose: a template's variable that was not set, perhaps.
+        let value = (self.given)(name).unwrap_or_else(|| Self::default_of(name).to_owned());
         if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == value) {
             return Ok(*choice);
         }
@@ -303,6 +308,8 @@ impl Config {
         const WALL: std::ops::RangeInclusive<u64> = 1..=3_600_000;
         const MEMORY: std::ops::RangeInclusive<u64> = 16..=1_048_576;
         const SIZE: std::ops::RangeInclusive<u64> = 0..=33_554_432;
+        /// As a frame it is up to two and a half times as large (`1e1,` takes ten bytes), and a frame has 64 MiB.
+        const LARGEST_BODY: u64 = 25_165_824;
         let read = Reader { given };
         let mebibytes = |name, range| read.number(name, range).map(ByteSize::mebibytes);
         let bytes = |name, range| read.number(name, range).map(ByteSize);
@@ -341,15 +348,15 @@ impl Config {
             maxima,
             result_size: bytes("MAYFLY_RESULT_BYTES", 1..=33_554_432)?,
             script_size: bytes("MAYFLY_SCRIPT_BYTES", 1..=16_777_216)?,
-            body_size: bytes("MAYFLY_BODY_BYTES", 1..=33_554_432)?,
+            body_size: bytes("MAYFLY_BODY_BYTES", 1..=LARGEST_BODY)?,
             tmp_size: mebibytes("MAYFLY_TMP_MB", 1..=65_536)?,
             concurrency: read.count("MAYFLY_CONCURRENCY", concurrency, 1..=10_000)?,
-            queue: read.count("MAYFLY_QUEUE", 256, 0..=1_000_000)?,
+            queue: read.size("MAYFLY_QUEUE", 0..=1_000_000)?,
             ready: read.count("MAYFLY_READY", (cores * 4).min(64), 1..=1000)?,
             refill: read.refill()?,
             renew_forks: read.number("MAYFLY_RENEW_FORKS", 1..=u64::MAX)?,
             renew_after: Duration::from_secs(read.number("MAYFLY_RENEW_MINUTES", 1..=1_000_000)? * 60),
-            connections: read.count("MAYFLY_CONNECTIONS", 1024, 1..=100_000)?,
+            connections: read.size("MAYFLY_CONNECTIONS", 1..=100_000)?,
             header_time: read.milliseconds("MAYFLY_HEADER_MS", WALL)?,
             body_time: read.milliseconds("MAYFLY_BODY_MS", WALL)?,
             idle_time: read.milliseconds("MAYFLY_IDLE_MS", WALL)?,

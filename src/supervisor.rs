@@ -28,7 +28,7 @@ use self::reaper::Reaper;
 use self::slots::Slots;
 use crate::config::{Config, Level, Refill, StartPath};
 use crate::http::Execute;
-use crate::jail::{ChildLimits, Plan};
+use crate::jail::{ChildLimits, Ids, Plan};
 use crate::job::Job;
 use crate::outcome::{Refusal, Report, Timing};
 use crate::wire::{self, JobFrame};
@@ -184,6 +184,12 @@ impl Supervisor {
     #[must_use]
     pub fn level(&self) -> Level {
         self.plan.level
+    }
+
+    /// Whether each child has an id of its own, rather than the server's.
+    #[must_use]
+    pub fn has_own_ids(&self) -> bool {
+        self.plan.ids != Ids::Shared
     }
 
     /// Levels that were tried and can't be had, and why.

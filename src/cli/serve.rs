@@ -1,7 +1,7 @@
 //! `mayfly serve`: the service, from start to drained.
 
 use super::exit;
-use crate::config::{Config, StartPath};
+use crate::config::{Config, SETTINGS, StartPath};
 use crate::http::{self, HttpSettings};
 use crate::job::ByteSize;
 use crate::machine;
@@ -9,7 +9,7 @@ use crate::supervisor::{StartError, Supervisor};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub fn run(config: Config) -> i32 {
     // Children and zygotes need the other half of the cores; and with fewer threads fewer must be woken for one request.
@@ -89,6 +89,8 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 async fn serve(config: Config) -> i32 {
+    // Before anything else: to process 1, as which this runs in a container, a signal that nothing handles does nothing.
+    let mut ends = Ends::watch();
     let listener = match listen(config.listen) {
         Ok(listener) => listener,
         Err(error) => {
@@ -101,7 +103,14 @@ async fn serve(config: Config) -> i32 {
     };
     let address = listener.local_addr().unwrap_or(config.listen);
     let settings = Arc::new(HttpSettings { connections: connections(&config), ..front(&config) });
-    let supervisor = match Supervisor::start(config).await {
+    let started = tokio::select! {
+        started = Supervisor::start(config) => started,
+        () = ends.come() => {
+            tracing::info!("stopped while starting");
+            return exit::OK;
+        }
+    };
+    let supervisor = match started {
         Ok(supervisor) => Arc::new(supervisor),
         Err(error) => {
             eprintln!("mayfly: {error}");
@@ -115,7 +124,7 @@ async fn serve(config: Config) -> i32 {
     let shutdown = {
         let supervisor = Arc::clone(&supervisor);
         async move {
-            wait_for_end().await;
+            ends.come().await;
             tracing::info!("draining: no new requests; those that run are finished");
             supervisor.drain();
         }
@@ -138,19 +147,47 @@ fn announce(supervisor: &Supervisor, address: SocketAddr) {
             StartPath::Warm => "warm",
             StartPath::Cold => "cold",
         },
+        own_ids = supervisor.has_own_ids(),
         concurrency = config.concurrency,
         "mayfly serves on http://{address}"
     );
+    for name in misspelt() {
+        tracing::warn!(name, "there is no such setting; is it misspelt?");
+    }
     if !refused.is_empty() {
         tracing::warn!("isolation is weaker than it could be; `mayfly doctor` tells what would grant more");
     }
 }
 
-async fn wait_for_end() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+/// What looks like a setting in the environment and is none. Kubernetes and Docker describe a service named `mayfly` to others by
+/// `MAYFLY_SERVICE_…` and `MAYFLY_PORT…`; `make` takes `MAYFLY_PYTHON`.
+fn misspelt() -> Vec<String> {
+    let is_others = |name: &str| {
+        ["MAYFLY_SERVICE_", "MAYFLY_PORT", "MAYFLY_PYTHON"].iter().any(|start| name.starts_with(start))
+            || cfg!(feature = "fault-injection")
+    };
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names
+        .filter(|name| name.starts_with("MAYFLY_") && !is_others(name))
+        .filter(|name| !SETTINGS.iter().any(|setting| setting.name == name))
+        .collect()
+}
+
+/// The signals that ask the server to end.
+struct Ends(Option<(Signal, Signal)>);
+
+impl Ends {
+    fn watch() -> Self {
+        Self(signal(SignalKind::terminate()).ok().zip(signal(SignalKind::interrupt()).ok()))
+    }
+
+    /// Returns when one has come.
+    async fn come(&mut self) {
+        match &mut self.0 {
+            Some((terminate, interrupt)) => {
+                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            }
+            None => std::future::pending().await,
         }
-        _ => std::future::pending().await,
     }
 }

@@ -102,11 +102,19 @@ pub struct Tools<'a> {
     pub slots: &'a Slots,
 }
 
+/// Whether the system was only short of something just now, which is no reason for a weaker jail.
+fn is_passing(errno: i32) -> bool {
+    let passing = [Errno::EAGAIN, Errno::ENOMEM, Errno::EMFILE, Errno::ENFILE, Errno::EINTR];
+    passing.contains(&Errno::from_raw(errno))
+}
+
 /// The next variant of a plan to try after it failed so; `None` when there is none.
 fn adapted(plan: &Plan, why: &Unavailable) -> Option<Plan> {
     let mut other = plan.clone();
     match why {
-        Unavailable::Step(JailError { step: Step::IdMap | Step::ZygoteIds | Step::Ids, .. }) => {
+        Unavailable::Step(JailError { step: Step::IdMap | Step::ZygoteIds | Step::Ids, errno })
+            if !is_passing(*errno) =>
+        {
             other.ids = match plan.ids {
                 HIGH_RANGE => LOW_RANGE,
                 Ids::Range { .. } => Ids::Shared,

@@ -11,6 +11,7 @@ use std::time::Duration;
 pub fn trials() -> Vec<Trial> {
     tests![
         a_bad_value_is_78_and_one_line,
+        a_misspelt_name_is_in_the_log,
         an_isolation_that_cannot_be_had_is_78,
         an_address_in_use_is_78,
         a_flag_wins_over_the_environment,
@@ -44,6 +45,7 @@ fn a_bad_value_is_78_and_one_line() {
         ("PORT", "65536"),
         ("MAYFLY_ISOLATION", "none"),
         ("MAYFLY_ISOLATION", "Full"),
+        ("MAYFLY_ISOLATION", ""),
         ("MAYFLY_START", "hot"),
         ("MAYFLY_PRELOAD", "numpy;pandas"),
         ("MAYFLY_PRELOAD", "../numpy"),
@@ -61,6 +63,7 @@ fn a_bad_value_is_78_and_one_line() {
         ("MAYFLY_RESULT_BYTES", "0"),
         ("MAYFLY_SCRIPT_BYTES", "10KB"),
         ("MAYFLY_BODY_BYTES", "0"),
+        ("MAYFLY_BODY_BYTES", "33554432"),
         ("MAYFLY_MAX_WALL_MS", "x"),
         ("MAYFLY_MAX_CPU_MS", "x"),
         ("MAYFLY_MAX_MEMORY_MB", "x"),
@@ -86,6 +89,15 @@ fn a_bad_value_is_78_and_one_line() {
     let forgotten: Vec<&str> =
         SETTINGS.iter().map(|setting| setting.name).filter(|name| !named.contains(name)).collect();
     assert_eq!(forgotten, [""; 0], "settings without a bad value here");
+}
+
+fn a_misspelt_name_is_in_the_log() {
+    let settings =
+        [("MAYFLY_PRELOAD", ""), ("MAYFLY_ISOLATON", "full"), ("MAYFLY_PORT_8080_TCP", "tcp://10.0.0.1:8080")];
+    let server = Setup::new(&settings).start();
+    let line = server.log().wait_for(|line| line.contains("misspelt"), Duration::from_secs(10));
+    assert!(line.is_some_and(|line| line.contains("MAYFLY_ISOLATON")), "{:?}", server.log().lines());
+    assert!(!server.log().lines().iter().any(|line| line.contains("PORT_8080")), "what Kubernetes sets is no setting");
 }
 
 fn an_isolation_that_cannot_be_had_is_78() {
