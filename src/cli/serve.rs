@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub fn run(config: Config) -> i32 {
+    crate::sys::memory::give_back_large_blocks();
     // Children and zygotes need the other half of the cores; and with fewer threads fewer must be woken for one request.
     let threads = machine::cores().div_ceil(2);
     match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {

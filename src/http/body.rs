@@ -2,7 +2,7 @@
 //!
 //! Runs in the supervisor. hyper has no deadline for a body and no limit on it.
 
-use super::budget::{Budget, Held};
+use super::budget::{Budget, Held, SMALL};
 use crate::job::ByteSize;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -30,20 +30,35 @@ struct Arrived {
     held: Option<Held>,
 }
 
+/// How many bodies a connection may bring at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bodies {
+    /// HTTP/1: small ones need no counting.
+    One,
+    /// HTTP/2.
+    Many,
+}
+
 /// Reads the whole body.
 pub(super) async fn read(
     body: Incoming,
     size: ByteSize,
     time: Duration,
     budget: &Arc<Budget>,
+    bodies: Bodies,
 ) -> Result<Bytes, BodyFault> {
-    if body.size_hint().lower() > size.0 {
+    let announced = body.size_hint().lower();
+    if announced > size.0 {
         return Err(BodyFault::TooLarge);
     }
-    tokio::time::timeout(time, collect(body, size.as_usize(), budget)).await.map_err(|_| BodyFault::TooSlow)?
+    if (bodies == Bodies::Many || announced > SMALL as u64) && !budget.has_room() {
+        return Err(BodyFault::NoRoom);
+    }
+    let whole = collect(body, size.as_usize(), budget, bodies);
+    tokio::time::timeout(time, whole).await.map_err(|_| BodyFault::TooSlow)?
 }
 
-async fn collect(mut body: Incoming, size: usize, budget: &Arc<Budget>) -> Result<Bytes, BodyFault> {
+async fn collect(mut body: Incoming, size: usize, budget: &Arc<Budget>, bodies: Bodies) -> Result<Bytes, BodyFault> {
     let mut arrived = Arrived::default();
     while let Some(frame) = body.frame().await {
         // Trailers are dropped: nothing here reads them.
@@ -55,7 +70,11 @@ async fn collect(mut body: Incoming, size: usize, budget: &Arc<Budget>) -> Resul
             return Ok(piece);
         }
         arrived.bytes.extend_from_slice(&piece);
-        arrived.held = budget.count(arrived.bytes.capacity());
+        let bytes = arrived.bytes.capacity();
+        arrived.held = match bodies {
+            Bodies::One => budget.count(bytes),
+            Bodies::Many => Some(budget.count_all(bytes)),
+        };
         if arrived.held.is_some() && !budget.has_room() {
             return Err(BodyFault::NoRoom);
         }

@@ -1,15 +1,16 @@
 //! How much memory large requests and large answers hold, all clients together.
 //!
 //! Runs in the supervisor. One client's share is bounded by the size limits; this bounds their sum, so that slow
-//! readers and large arguments can't add up to the machine's memory. Small ones are not counted: the connection cap
-//! bounds those.
+//! readers and large arguments can't add up to the machine's memory. Small ones are not counted, and are served when there is
+//! no room for large ones: the connection cap bounds them, one at a time on each connection of HTTP/1. The many that a connection
+//! of HTTP/2 can have at once are counted whatever their size.
 
 use crate::job::ByteSize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is too small to count.
-const SMALL: usize = 64 * 1024;
+pub(super) const SMALL: usize = 64 * 1024;
 
 /// The sum of what is held, and the level above which nothing more is let in.
 pub(super) struct Budget {
@@ -35,11 +36,13 @@ impl Budget {
 
     /// Counts `bytes` that are already there, room or no room; `None` when they are too few to count.
     pub(super) fn count(self: &Arc<Self>, bytes: usize) -> Option<Held> {
-        if bytes <= SMALL {
-            return None;
-        }
+        (bytes > SMALL).then(|| self.count_all(bytes))
+    }
+
+    /// The same, however few.
+    pub(super) fn count_all(self: &Arc<Self>, bytes: usize) -> Held {
         self.held.fetch_add(bytes, Ordering::Relaxed);
-        Some(Held { budget: Arc::clone(self), bytes })
+        Held { budget: Arc::clone(self), bytes }
     }
 }
 

@@ -4,7 +4,7 @@
 //! right. It must never run a job whose request was not read to its end.
 
 use super::answer::Answer;
-use super::body::{self, BodyFault};
+use super::body::{self, Bodies, BodyFault};
 use super::encode::{Encoded, encode};
 use super::line::{Line, Spent};
 use super::presence::Presence;
@@ -12,7 +12,7 @@ use super::{Execute, Front, request};
 use crate::value::Token;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::{HeaderMap, Request, StatusCode, Version};
 use std::mem::size_of;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -28,10 +28,9 @@ pub(super) async fn execute<E: Execute>(
     if let Err((status, code, message)) = check_headers(request.headers()) {
         return Answer::error(status, code, message).unread();
     }
-    if !front.budget.has_room() {
-        return no_room().unread();
-    }
-    let body = match body::read(request.into_body(), settings.body_size, settings.body_time, &front.budget).await {
+    let bodies = if request.version() == Version::HTTP_2 { Bodies::Many } else { Bodies::One };
+    let read = body::read(request.into_body(), settings.body_size, settings.body_time, &front.budget, bodies);
+    let body = match read.await {
         Ok(body) => body,
         Err(BodyFault::TooLarge) => {
             let message = format!("Request body too large. Max size allowed is {}.", settings.body_size);
@@ -67,6 +66,10 @@ pub(super) async fn execute<E: Execute>(
                 encode(&report, include, settings.result_size, front.service.isolation());
             let mut answer = Answer::new(status, code, body);
             answer.held = front.budget.count(answer.body.capacity());
+            if answer.held.is_some() && !front.budget.has_room() {
+                // The script has run, and nothing of it is left: it can run again.
+                return no_room();
+            }
             answer.spent = Some(Spent { timing: report.timing, encode: begun.elapsed() });
             busy.deliver(begun + settings.body_time);
             answer.busy = Some(busy);

@@ -10,19 +10,19 @@ use super::verdict::Stop;
 use crate::fault::supervisor_leaves_out;
 use crate::job::{Job, Limits};
 use crate::machine;
-use crate::outcome::{Captured, Usage};
+use crate::outcome::{Captured, Exception, Usage};
 use crate::sys::Ended;
-use crate::wire;
+use crate::wire::{self, Reply};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Output beyond this many bytes, both streams together, stops the script.
 pub const FLOOD: u64 = 64 * 1024 * 1024;
 
-/// A reply may take this many times the result's size as JSON (a float takes nine bytes here and three there), and as much
-/// again as a traceback and the frame itself.
+/// A reply may take this many times the result's size as JSON (a float takes nine bytes here and three there), or hold as much
+/// text: the runner clips what it says of a failure to 25,000 characters, each of six bytes at most.
 const REPLY_FACTOR: usize = 3;
-const REPLY_EXTRA: usize = 64 * 1024;
+const REPLY_TEXT: usize = 192 * 1024;
 
 /// For a server without a deadline.
 #[cfg(feature = "fault-injection")]
@@ -55,7 +55,7 @@ pub async fn drive(mut child: Child, job: &Job, frame: &[u8], result_size: usize
     let mut stderr = Output::new(child.stderr.take(), cap);
     // As JSON each token takes two bytes at least, its comma or its bracket included.
     let most_tokens = result_size / 2 + 2;
-    let reply_cap = result_size.saturating_mul(REPLY_FACTOR).saturating_add(REPLY_EXTRA);
+    let reply_cap = result_size.saturating_mul(REPLY_FACTOR).saturating_add(REPLY_TEXT);
     #[cfg(feature = "fault-injection")]
     let reply_cap = if supervisor_leaves_out("reply-cap") { wire::MAX_FRAME } else { reply_cap };
     let stop = tokio::select! {
@@ -120,10 +120,21 @@ async fn exchange(child: &Child, frame: &[u8], cap: usize, most_tokens: usize) -
         {
             let whole = received.len() == wire::HEADER + length;
             return match wire::decode_reply(&received[wire::HEADER..], most_tokens) {
-                Ok(reply) if whole => Stop::Reply(reply),
+                Ok(reply) if whole && text_of(&reply) <= REPLY_TEXT => Stop::Reply(reply),
                 _ => Stop::Forged,
             };
         }
+    }
+}
+
+/// How many bytes a reply has to say of a failure.
+fn text_of(reply: &Reply) -> usize {
+    match reply {
+        Reply::Value(_) | Reply::TooLarge => 0,
+        Reply::Raised { exception: Exception { kind, message, traceback, .. }, .. } => {
+            kind.len() + message.len() + traceback.len()
+        }
+        Reply::NotSerializable { path, problem } => path.len() + problem.len(),
     }
 }
 

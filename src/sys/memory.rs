@@ -1,6 +1,6 @@
 //! Memory by the page: huge pages, fewer mappings, copies made before they are needed.
 //!
-//! Used in the zygote, and `touch` in its children. Nothing depends on these calls but time: whoever makes them goes on when
+//! Used in the zygote, `touch` in its children, `give_back_large_blocks` in the supervisor. Nothing depends on these calls but time: whoever makes them goes on when
 //! one is refused.
 #![expect(unsafe_code, reason = "a part of `sys`, the one place for raw system calls")]
 
@@ -17,6 +17,17 @@ pub const HUGE: usize = 2 * 1024 * 1024;
 pub fn page_size() -> usize {
     // SAFETY: it takes one constant and has no effect.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// Has the C allocator give large blocks back to the system as soon as they are freed, whatever was freed before: by itself it
+/// raises the size from which on it does so to that of the largest block so far, up to 32 MiB, and keeps what is smaller.
+pub fn give_back_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE: c_int = 256 * 1024;
+        // SAFETY: it sets one number.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+    }
 }
 
 fn advise(range: &Range<usize>, advice: c_int) -> Result<(), Errno> {

@@ -18,6 +18,7 @@ mod failures;
 mod front;
 mod grants;
 mod group;
+mod held;
 mod imports;
 mod levels;
 mod life;
@@ -66,6 +67,7 @@ fn all() -> Vec<Trial> {
         front::trials(),
         life::trials(),
         descriptors::trials(),
+        held::trials(),
         refill::trials(),
         imports::trials(),
         cold::trials(),

@@ -78,6 +78,12 @@ impl Setup {
         self
     }
 
+    /// Started by another program, which is to become it.
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
     /// The server finds no Landlock.
     pub fn without_landlock(mut self) -> Self {
         self.without_landlock = true;

@@ -1,0 +1,69 @@
+//! What slow readers hold adds up to a share of the memory and no more, and who asks for little is served meanwhile.
+
+use crate::server::{Connection, PROGRAM, Setup};
+use crate::{Trial, lone_tests};
+use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+pub fn trials() -> Vec<Trial> {
+    lone_tests![slow_readers_hold_a_share_of_the_memory]
+}
+
+/// The program, in a mount namespace where the control group says that there are 128 MiB: a quarter may be held.
+struct SmallMachine(PathBuf);
+
+impl SmallMachine {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("mayfly-small-machine-{}", std::process::id()));
+        let inside =
+            "mount -t tmpfs none /sys/fs/cgroup && echo 134217728 > /sys/fs/cgroup/memory.max && exec \"$0\" \"$@\"";
+        let as_root = if nix::unistd::geteuid().is_root() { "" } else { "--user --map-root-user" };
+        let text = format!(
+            "#!/bin/sh\nexec unshare {as_root} --mount --propagation private sh -c '{inside}' '{PROGRAM}' \"$@\"\n"
+        );
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("it can be executed");
+        Self(path)
+    }
+}
+
+impl Drop for SmallMachine {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn slow_readers_hold_a_share_of_the_memory() {
+    const READERS: usize = 12;
+    let program = SmallMachine::new();
+    let settings = [("MAYFLY_PRELOAD", ""), ("MAYFLY_BODY_MS", "60000"), ("MAYFLY_CONCURRENCY", "4")];
+    let server = Setup::new(&settings).with_program(program.0.clone()).start();
+    // 6 MiB as JSON each: a control character takes six bytes.
+    let script = "import sys\ndef main():\n    sys.stdout.write('\\x01' * (1 << 20))";
+    let request = json!({ "script": script, "include": ["stdout"], "limits": { "output_bytes": 1 << 20 } }).to_string();
+    let mut readers: Vec<Connection> = (0..READERS).map(|_| server.connect()).collect();
+    for reader in &mut readers {
+        let head = format!(
+            "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            request.len()
+        );
+        reader.send(head.as_bytes()).expect("sent");
+        reader.send(request.as_bytes()).expect("sent");
+    }
+    let lines = || server.log().lines().into_iter().filter(|line| line.contains("/execute")).collect::<Vec<_>>();
+    crate::server::eventually("all have run", || lines().len() == READERS);
+    // Who asks for little is served while nobody takes those.
+    let answer = server.execute(&json!({ "script": "def main():\n    return 1" }));
+    assert_eq!((answer.status, answer.json()), (200, json!({ "result": 1 })));
+    let statuses: Vec<u16> =
+        readers.iter_mut().map(|reader| reader.answer().map(|answer| answer.status).expect("an answer")).collect();
+    let answered = statuses.iter().filter(|status| **status == 200).count();
+    let refused = statuses.iter().filter(|status| **status == 503).count();
+    // A quarter of 128 MiB holds five, and the one over which it was full.
+    assert!((1..=7).contains(&answered) && answered + refused == READERS, "{statuses:?}");
+    assert!(lines().iter().any(|line| line.contains("no_room")), "{:?}", lines());
+    let after =
+        server.execute(&json!({ "script": script, "include": ["stdout"], "limits": { "output_bytes": 1 << 20 } }));
+    assert_eq!(after.status, 200, "there is room again");
+}
