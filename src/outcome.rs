@@ -38,22 +38,6 @@ pub enum Code {
 }
 
 impl Code {
-    /// Every code, for tables and metrics.
-    pub const ALL: [Self; 12] = [
-        Self::SyntaxError,
-        Self::NoMain,
-        Self::Exception,
-        Self::Exited,
-        Self::Timeout,
-        Self::CpuLimit,
-        Self::MemoryLimit,
-        Self::OutputLimit,
-        Self::ResultTooLarge,
-        Self::ResultNotSerializable,
-        Self::Blocked,
-        Self::Crashed,
-    ];
-
     /// As it stands in an answer.
     #[must_use]
     pub fn as_str(self) -> &'static str {

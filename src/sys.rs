@@ -211,17 +211,6 @@ pub fn drop_bounding(capability: u32) -> Result<bool, Errno> {
     }
 }
 
-/// Whether a capability is in the bounding set; `None` when the kernel knows no capability of this number.
-#[must_use]
-pub fn in_bounding_set(capability: u32) -> Option<bool> {
-    // SAFETY: PR_CAPBSET_READ takes one integer.
-    match unsafe { libc::prctl(libc::PR_CAPBSET_READ, c_ulong::from(capability), 0, 0, 0) } {
-        0 => Some(false),
-        1 => Some(true),
-        _ => None,
-    }
-}
-
 /// Sets a limit of another process, soft and hard alike.
 ///
 /// # Errors

@@ -174,12 +174,6 @@ impl Value {
         &self.0
     }
 
-    /// The tokens, to be sent.
-    #[must_use]
-    pub fn into_tokens(self) -> Vec<Token> {
-        self.0
-    }
-
     /// Appends the value as JSON text to `out`; at most `limit` bytes are added.
     ///
     /// # Errors

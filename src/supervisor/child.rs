@@ -98,12 +98,6 @@ impl Child {
         }
     }
 
-    /// Its process.
-    #[must_use]
-    pub fn pid(&self) -> Pid {
-        self.pid
-    }
-
     /// Waits for its first words.
     ///
     /// # Errors
