@@ -10,7 +10,7 @@ mod server;
 use libtest_mimic::{Arguments, Failed, Trial};
 use mayfly::jail::Step;
 use serde_json::json;
-use server::{PATIENCE, Setup, jail_root};
+use server::{PATIENCE, Setup, eventually, jail_root};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,9 @@ fn main() -> ExitCode {
                 }
             }
         }
+    }
+    for level in ["full", "seccomp"] {
+        trials.push(trial(format!("{level}::children-are-adopted"), move || children_are_adopted(level)));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -121,4 +124,23 @@ fn recovers(level: &str, start: &str, step: Step) {
 fn is_not_taken(level: &str, start: &str, step: Step) {
     let server = setup(level, start, step, None).start();
     server.check(SCRIPT, &json!("it ran"));
+}
+
+/// Where the kernel takes `CLONE_PARENT` for nothing, as gVisor does, children become the server's all the same.
+fn children_are_adopted(level: &str) {
+    const READY: usize = 3;
+    let settings = [("MAYFLY_ISOLATION", level), ("MAYFLY_PRELOAD", ""), ("MAYFLY_WITHOUT", "clone-parent")];
+    let server = Setup::new(&settings).with("MAYFLY_READY", &READY.to_string()).start();
+    for _ in 0..20 {
+        let answer = server.execute(&json!({ "script": SCRIPT, "include": ["usage"] }));
+        assert_eq!((answer.status, &answer.json()["result"]), (200, &json!("it ran")), "{}", answer.text());
+        let peak = answer.json()["usage"]["peak_memory_mb"].as_f64();
+        assert!(peak.is_some_and(|peak| peak > 1.0), "only a parent learns of this: {}", answer.text());
+    }
+    let endless =
+        server.execute(&json!({ "script": "def main():\n    while True: pass", "limits": { "wall_ms": 200 } }));
+    assert_eq!(endless.json()["code"], "timeout", "{}", endless.text());
+    eventually("the server's own children are ready", || server.children().len() == READY);
+    let left = || server.processes().len();
+    eventually("nothing else is left", || left() == READY + server.zygotes().len());
 }

@@ -10,8 +10,8 @@ use crate::child::{self, Mind};
 use crate::config::Level;
 use crate::jail::{self, ChildDescriptors, JailError, Parentage, Plan, Ruleset, Step, Steps};
 use crate::python::{self, Setup};
-use crate::sys;
 use crate::sys::pins::Pins;
+use crate::sys::{self, ByAnother};
 use crate::wire;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -199,10 +199,16 @@ impl Zygote {
     }
 
     fn clone_child(&self) -> Result<Option<Pid>, Errno> {
-        let clone = || sys::clone_process(jail::clone_flags(&self.plan).bits(), self.thread_id);
+        let flags = jail::clone_flags(&self.plan).bits();
         match self.plan.parentage {
-            Parentage::Sibling => clone(),
-            Parentage::Adopted => clone_for_adoption(clone),
+            Parentage::Sibling => sys::clone_process(flags, self.thread_id),
+            Parentage::Adopted => match sys::clone_by_another(flags, self.thread_id)? {
+                None => Ok(None),
+                Some(ByAnother { between, made }) => {
+                    sys::reap(between)?;
+                    made.map(Some)
+                }
+            },
         }
     }
 
@@ -219,37 +225,6 @@ impl Zygote {
 
 /// What tells an adopted child that its parent is the supervisor now.
 const GO: u8 = 1;
-
-/// Has `clone` called by a process in between, which ends at once, so that the supervisor inherits the child. Returns
-/// when that has happened; `None` in the child.
-fn clone_for_adoption(clone: impl FnOnce() -> Result<Option<Pid>, Errno>) -> Result<Option<Pid>, Errno> {
-    let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
-    match sys::bare_fork()? {
-        None => match clone() {
-            Ok(None) => Ok(None),
-            made => {
-                let answer = match made {
-                    Ok(Some(pid)) => pid.as_raw(),
-                    Ok(None) => 0,
-                    Err(errno) => -(errno as i32),
-                };
-                let _ = nix::unistd::write(&tell, &answer.to_ne_bytes());
-                sys::exit_now(0)
-            }
-        },
-        Some(between) => {
-            drop(tell);
-            let mut answer = [0; 4];
-            let read = nix::unistd::read(&told, &mut answer);
-            sys::reap(between)?;
-            match (read?, i32::from_ne_bytes(answer)) {
-                (4, pid) if pid > 0 => Ok(Some(Pid::from_raw(pid))),
-                (4, errno) => Err(Errno::from_raw(-errno)),
-                _ => Err(Errno::ECHILD),
-            }
-        }
-    }
-}
 
 /// Where the interpreter finds things, seen from inside.
 fn python_setup(plan: &Plan) -> Setup {

@@ -3,7 +3,7 @@
 use crate::group::{CANARY, CANARY_ANSWER};
 use crate::levels::{Place, expected};
 use crate::life::{begin, lean, sleeper};
-use crate::server::{Connection, PATIENCE, Server, eventually};
+use crate::server::{Connection, PATIENCE, eventually};
 use crate::{Trial, lone_trial};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
@@ -37,10 +37,6 @@ fn limit(place: Place, process: Pid, limits: &str) {
     assert!(status.expect("prlimit starts").success(), "the limit can be set");
 }
 
-fn open_files(server: &Server) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the server's descriptors").count()
-}
-
 /// Many systems start a service with a soft limit that any process may raise.
 fn a_low_soft_limit_is_raised(place: Place) {
     const LOW: u64 = 200;
@@ -62,7 +58,7 @@ fn a_server_without_descriptors_keeps_its_zygote(place: Place) {
     let server = lean(place, &[("MAYFLY_READY", "4"), ("MAYFLY_CONCURRENCY", "8")]);
     eventually("the shelf is full", || server.children().len() == 4);
     let zygotes = server.zygotes();
-    let open = open_files(&server);
+    let open = server.descriptors();
     // One for each client and one more; a child needs three.
     limit(place, server.pid(), &format!("--nofile={}:", open + CLIENTS + 1));
     let mut clients: Vec<Connection> = (0..CLIENTS).map(|_| begin(&server, &sleeper(1.0))).collect();
@@ -75,7 +71,7 @@ fn a_server_without_descriptors_keeps_its_zygote(place: Place) {
     drop(clients);
     server.check(CANARY, &CANARY_ANSWER.into());
     eventually("the shelf is full again", || server.children().len() == 4);
-    eventually("no descriptor is left over", || open_files(&server) <= open);
+    eventually("no descriptor is left over", || server.descriptors() <= open);
     assert_eq!(server.zygotes(), zygotes, "the zygote is kept: {:?}", server.log().lines());
 }
 
