@@ -65,7 +65,7 @@ _extract_tb = traceback.extract_tb
 
 
 def prepare():
-    """Give the interpreter its streams and the names `site` would have added; return (stdout, stderr)."""
+    """Give the interpreter its streams and the names `site` would have added; return stdout, stderr, and what is beneath each."""
     threading.stack_size(THREAD_STACK)
     builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
     builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
@@ -77,14 +77,20 @@ def prepare():
     # With two calls fewer to allow: `shutil.rmtree` and others see that they have to go by paths.
     os.supports_dir_fd -= {os.unlink, os.rmdir}
     _name_frozen_files()
-    return sys.stdout, sys.stderr
+    return sys.stdout, sys.stderr, sys.stdout.buffer, sys.stderr.buffer
 
 
 def _output(descriptor, name):
+    # Over a pipe, as a child has it: a stream finds out once whether it can seek, and here the descriptor is /dev/null, which can.
+    given, (reading, writing) = os.dup(descriptor), os.pipe()
+    os.dup2(writing, descriptor)
     raw = io.FileIO(descriptor, "wb", closefd=False)
     raw.name = name
     stream = io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", newline="\n")
     stream.mode = "w"
+    os.dup2(given, descriptor)
+    for number in given, reading, writing:
+        os.close(number)
     return stream
 
 

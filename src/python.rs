@@ -84,6 +84,13 @@ impl fmt::Display for PythonError {
 
 impl std::error::Error for PythonError {}
 
+/// A stream that a script writes to, and what is beneath it: the script may take that off.
+#[derive(Debug)]
+struct Output {
+    stream: Py<PyAny>,
+    buffer: Py<PyAny>,
+}
+
 /// What is needed after a script ran, taken before it could replace anything.
 #[derive(Debug)]
 struct Captured {
@@ -96,8 +103,8 @@ struct Captured {
     main_thread: Py<PyAny>,
     compile: Py<PyAny>,
     builtins: Py<PyAny>,
-    stdout: Py<PyAny>,
-    stderr: Py<PyAny>,
+    stdout: Output,
+    stderr: Output,
     /// `sys.modules`.
     modules: Py<PyDict>,
     /// The names of the module `sys`.
@@ -165,7 +172,7 @@ fn capture(py: Python<'_>) -> PyResult<Captured> {
         let value = from.get_item(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()))?;
         Ok(value.unbind())
     };
-    let (stdout, stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
+    let (stdout, stderr, beneath_stdout, beneath_stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
     Ok(Captured {
         describe: take(&runner, "describe")?,
         simplify: Simplify {
@@ -181,8 +188,8 @@ fn capture(py: Python<'_>) -> PyResult<Captured> {
         main_thread: py.import("threading")?.call_method0("main_thread")?.unbind(),
         compile: py.import("builtins")?.getattr("compile")?.unbind(),
         builtins: py.import("builtins")?.into_any().unbind(),
-        stdout,
-        stderr,
+        stdout: Output { stream: stdout, buffer: beneath_stdout },
+        stderr: Output { stream: stderr, buffer: beneath_stderr },
         modules: take(&system, "modules")?.bind(py).cast::<PyDict>()?.clone().unbind(),
         system: system.unbind(),
         source_lines: py.import("linecache")?.getattr("cache")?.unbind(),

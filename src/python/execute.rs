@@ -4,7 +4,7 @@
 //! Python code of ours, and nothing that the script made is released: the process ends with the reply.
 
 use super::encode::{self, Stop};
-use super::{Captured, SCRIPT, decode, report};
+use super::{Captured, Output, SCRIPT, decode, report};
 use crate::outcome::Exception;
 use crate::wire::{JobFrame, Phase, Reply};
 use pyo3::exceptions::PySyntaxError;
@@ -191,12 +191,16 @@ fn no_main(message: String) -> Reply {
 /// A script may have wrapped them, closed them, or put anything in their place; that loses output, and only that.
 pub(super) fn flush(py: Python<'_>, captured: &Captured) {
     let first = [(&captured.stdout, pyo3::intern!(py, "stdout")), (&captured.stderr, pyo3::intern!(py, "stderr"))];
-    for (stream, name) in first {
+    let flush = pyo3::intern!(py, "flush");
+    for (Output { stream, buffer }, name) in first {
         if let Ok(Some(current)) = captured.system.bind(py).get_item(name)
             && !current.is(stream)
         {
-            let _ = current.call_method0(pyo3::intern!(py, "flush"));
+            let _ = current.call_method0(flush);
         }
-        let _ = stream.bind(py).call_method0(pyo3::intern!(py, "flush"));
+        if stream.bind(py).call_method0(flush).is_err() {
+            // Detached, as it is for those who write bytes.
+            let _ = buffer.bind(py).call_method0(flush);
+        }
     }
 }

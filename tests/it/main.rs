@@ -27,6 +27,7 @@ mod record;
 mod refill;
 mod server;
 mod settings;
+mod streams;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::cell::RefCell;
@@ -64,6 +65,7 @@ fn all() -> Vec<Trial> {
         cli::trials(),
         contract::trials(),
         failures::trials(),
+        streams::trials(),
         front::trials(),
         life::trials(),
         descriptors::trials(),
