@@ -10,7 +10,8 @@ use crate::wire::{JobFrame, Phase, Reply};
 use pyo3::exceptions::PySyntaxError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyModule, PyString};
+use pyo3::types::{PyDict, PyList, PyModule, PyString};
+use std::borrow::Cow;
 
 /// The name of the script's module.
 ///
@@ -76,7 +77,7 @@ fn attempt<'py>(
     if !job.stdin.is_empty() {
         captured.set_input.call1(py, (&job.stdin,)).map_err(Failed::Run)?;
     }
-    let source = job.script.strip_prefix('\u{feff}').unwrap_or(&job.script);
+    let source = &text_of(&job.script);
     let (globals, module) = new_module(py, captured, source).map_err(Failed::Run)?;
     remains.module = Some(module);
     let code = compile(py, captured, source).map_err(Failed::Compile)?;
@@ -99,6 +100,22 @@ fn attempt<'py>(
     })
 }
 
+/// A script as Python reads it from a file: without a byte order mark, and each line ends in `\n`.
+fn text_of(script: &str) -> Cow<'_, str> {
+    let text = script.strip_prefix('\u{feff}').unwrap_or(script);
+    if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n").into() } else { text.into() }
+}
+
+/// Its lines, the last with an end, too: that is where Python counts the carets of a traceback from. Other characters that
+/// Unicode takes for the end of a line are part of one.
+fn lines(text: &str) -> Vec<Cow<'_, str>> {
+    let mut lines: Vec<Cow<'_, str>> = text.split_inclusive('\n').map(Cow::from).collect();
+    if let Some(last) = lines.last_mut().filter(|last| !last.ends_with('\n')) {
+        last.to_mut().push('\n');
+    }
+    lines
+}
+
 /// A module for the script, in `sys.modules` for all who look a class or a function up by its module: `pickle`,
 /// `dataclasses`, `typing`, `doctest`.
 fn new_module<'py>(
@@ -114,8 +131,7 @@ fn new_module<'py>(
     modules.set_item(pyo3::intern!(py, "__main__"), &module)?;
     modules.set_item(pyo3::intern!(py, "main"), &module)?;
     // For tracebacks and inspect.getsource: there is no file to read the lines from.
-    let text = PyString::new(py, source);
-    let lines = text.call_method1(pyo3::intern!(py, "splitlines"), (true,))?;
+    let lines = PyList::new(py, lines(source).iter().map(|line| PyString::new(py, line)))?;
     captured.source_lines.bind(py).set_item(SCRIPT, (source.len(), py.None(), lines, SCRIPT))?;
     Ok((globals, module))
 }

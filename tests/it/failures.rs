@@ -5,6 +5,8 @@ use crate::contract::{in_every_place, named};
 use crate::levels::Place;
 use crate::server::Server;
 use serde_json::{Value, json};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub fn trials() -> Vec<Trial> {
@@ -15,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
             an_exception_is_described_to_the_line,
             a_syntax_error_has_line_column_and_caret,
             causes_are_chained,
+            a_traceback_shows_the_lines_that_python_shows,
             a_traceback_has_no_frame_of_ours,
             what_went_wrong_before_main_is_told_too,
             no_main_is_told,
@@ -83,6 +86,46 @@ fn causes_are_chained(server: &Server, _: Place) {
     let places: Vec<_> = pieces.iter().map(|piece| traceback.find(piece)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{traceback}");
     assert_eq!(failed["exception"]["line"], 5);
+}
+
+/// What the Python that Mayfly embeds prints when it runs `script` from a file.
+fn plain_traceback(script: &str) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let chosen = Command::new("tools/python.sh").current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("a shell");
+    let python = String::from_utf8_lossy(&chosen.stdout).trim_end().to_owned();
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("mayfly-plain-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a directory of our own");
+    std::fs::write(folder.join("main.py"), script).expect("a file of our own");
+    let run = Command::new(&python).args(["-I", "main.py"]).current_dir(&folder).output().expect("the chosen Python");
+    std::fs::remove_dir_all(&folder).expect("a directory of our own");
+    String::from_utf8_lossy(&run.stderr).replace(&format!("{}/", folder.display()), "")
+}
+
+fn a_traceback_shows_the_lines_that_python_shows(server: &Server, _: Place) {
+    let unix = "# one\ndef half(x):\n    return 1 / x\n\nx = [half(0)]\n";
+    let odd =
+        "# \u{c} \u{b} \u{1c} \u{1d} \u{1e} \u{85} \u{2028} \u{2029}\n\u{c}\nname = '\u{2028}'\nx = [1 / 0]\ny = 2\n";
+    let scripts = [
+        unix.to_owned(),
+        unix.trim_end().to_owned(),
+        unix.replace('\n', "\r\n"),
+        unix.trim_end().replace('\n', "\r\n"),
+        unix.replace('\n', "\r"),
+        unix.replacen('\n', "\r", 3),
+        odd.to_owned(),
+        odd.replace('\n', "\r\n"),
+        format!("\u{feff}{unix}"),
+        "x = 1\r\nclass Broken(Exception): pass\r\nraise Broken('a\\r\\nb')".to_owned(),
+    ];
+    for script in scripts {
+        let failed = server.check_fails(&script, "exception");
+        assert_eq!(failed["exception"]["traceback"], plain_traceback(&script), "{script:?}");
+    }
+    for script in ["x = 1\ny = (2 +", "# \u{2028}\r\nx = = 2\r\n", "def f():\r    return\r x = 1", "x = 1\nreturn x"] {
+        let failed = server.check_fails(script, "syntax_error");
+        assert_eq!(failed["exception"]["traceback"], plain_traceback(script), "{script:?}");
+    }
 }
 
 fn a_traceback_has_no_frame_of_ours(server: &Server, _: Place) {
