@@ -10,6 +10,7 @@ import builtins
 import io
 import linecache
 import os
+import stat
 import sys
 import time
 import traceback
@@ -72,7 +73,7 @@ def prepare():
     builtins.help = _sitebuiltins._Helper()
     sys.stdout = sys.__stdout__ = _output(1, "<stdout>")
     sys.stderr = sys.__stderr__ = _output(2, "<stderr>")
-    set_input("")
+    set_input(0)
     os.access, os.times = access, times
     # With two calls fewer to allow: `shutil.rmtree` and others see that they have to go by paths.
     os.supports_dir_fd -= {os.unlink, os.rmdir}
@@ -128,13 +129,39 @@ def times():
     return os.times_result((time.process_time(), 0.0, 0.0, 0.0, time.monotonic()))
 
 
-def set_input(text):
-    """Make `text` what the script reads from standard input."""
-    data = io.BytesIO(text.encode())
-    data.name = "<stdin>"
-    stream = io.TextIOWrapper(data, encoding="utf-8")
+def set_input(size, data=None):
+    """Make standard input what descriptor 0 yields, `size` bytes; or `data`, where these did not fit there and it is closed."""
+    if data is None:
+        raw = io.FileIO(0, "rb", closefd=False)
+        raw.name = "<stdin>"
+        source = io.BufferedReader(raw)
+        if size:
+            _tell_size_of_socket(size)
+    else:
+        source = io.BytesIO(data)
+        source.name = "<stdin>"
+    stream = io.TextIOWrapper(source, encoding="utf-8")
     stream.mode = "r"
     sys.stdin = sys.__stdin__ = stream
+
+
+def _tell_size_of_socket(size):
+    """Have `os.fstat(0)` tell how large the input is where it lies in a socket: `os.read` is often asked for that much."""
+    kernels = os.fstat
+
+    def fstat(fd):
+        found = kernels(fd)
+        if fd != 0 or not stat.S_ISSOCK(found.st_mode):
+            return found
+        _, (numbers, others) = found.__reduce__()
+        return os.stat_result((*numbers[:6], size, *numbers[7:]), others)
+
+    try:
+        if stat.S_ISSOCK(kernels(0).st_mode):
+            os.fstat = fstat
+    except OSError:
+        # Where no path is followed, the C library's way to ask is refused, and a script will be told so.
+        pass
 
 
 def flush_by_line():

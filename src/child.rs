@@ -3,6 +3,8 @@
 //! Runs in the child, which no request touched before and which serves none after. Whatever user code does, it does
 //! after the last layer is on. The supervisor kills the child as soon as it has the reply.
 
+mod input;
+
 use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, Steps, verify};
 use crate::python::{self, Interpreter, Setup};
 use crate::sys;
@@ -91,7 +93,7 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
             let report = verify::escape(base.plan, &jailed);
             send(jailed.channel.as_fd(), &Hello::Verified { failed: report }, || ());
         }
-        (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter, base.written),
+        (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter, base),
         (Purpose::Job, None) => {}
     }
     sys::exit_now(DONE)
@@ -116,11 +118,15 @@ pub fn make_ready(jailed: &Jailed, interpreter: &Interpreter, written: &Written)
     }
 }
 
-fn serve_job(jailed: &Jailed, interpreter: &Interpreter, written: &Written) {
-    make_ready(jailed, interpreter, written);
+fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>) {
+    make_ready(jailed, interpreter, base.written);
     let cpu_ns = u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX);
     send(jailed.channel.as_fd(), &Hello::Ready { cpu_ns }, || ());
     let Some(job) = receive(jailed.channel.as_fd()) else { sys::exit_now(NO_SUPERVISOR) };
+    if !job.stdin.is_empty() {
+        // Where descriptor 0 can't hold it, `sys.stdin` does without.
+        let _ = input::place(base.plan, &job.stdin);
+    }
     let reply = interpreter.run(jailed, job);
     send(jailed.channel.as_fd(), &reply, || interpreter.make_room());
     // The supervisor has what it waits for and kills this process: ending by itself would only be slower, and would let

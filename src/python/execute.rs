@@ -10,7 +10,7 @@ use crate::wire::{JobFrame, Phase, Reply};
 use pyo3::exceptions::PySyntaxError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyModule, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyModule, PyString};
 use std::borrow::Cow;
 
 /// The name of the script's module.
@@ -75,7 +75,7 @@ fn attempt<'py>(
         captured.flush_by_line.call0(py).map_err(Failed::Run)?;
     }
     if !job.stdin.is_empty() {
-        captured.set_input.call1(py, (&job.stdin,)).map_err(Failed::Run)?;
+        give_input(py, captured, job.stdin.as_bytes()).map_err(Failed::Run)?;
     }
     let source = &text_of(&job.script);
     let (globals, module) = new_module(py, captured, source).map_err(Failed::Run)?;
@@ -98,6 +98,18 @@ fn attempt<'py>(
         Err(Stop::NotSerializable { path, problem }) => Reply::NotSerializable { path, problem },
         Err(Stop::Memory) => report::result_too_large_for_memory(),
     })
+}
+
+/// Has `sys.stdin` read descriptor 0; where that is closed, as it could not hold all of the input, a copy of it.
+fn give_input(py: Python<'_>, captured: &Captured, input: &[u8]) -> PyResult<()> {
+    if captured.set_input.call1(py, (input.len(),)).is_ok() {
+        return Ok(());
+    }
+    let copy = PyBytes::new_with(py, input.len(), |bytes| {
+        bytes.copy_from_slice(input);
+        Ok(())
+    })?;
+    captured.set_input.call1(py, (input.len(), copy)).map(drop)
 }
 
 /// A script as Python reads it from a file: without a byte order mark, and each line ends in `\n`.
