@@ -18,6 +18,7 @@ mod heap;
 mod open;
 mod path;
 mod preload;
+mod refuse;
 mod report;
 
 use crate::jail::Jailed;
@@ -172,6 +173,7 @@ fn capture(py: Python<'_>) -> PyResult<Captured> {
         let value = from.get_item(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()))?;
         Ok(value.unbind())
     };
+    refuse::aloud(py)?;
     let (stdout, stderr, beneath_stdout, beneath_stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
     Ok(Captured {
         describe: take(&runner, "describe")?,

@@ -3,7 +3,7 @@
 //! Runs in the supervisor. The child's word counts for the value or the exception, and for nothing else.
 
 use crate::job::Limits;
-use crate::outcome::{Code, Failure, Outcome};
+use crate::outcome::{Code, Exception, Failure, Outcome};
 use crate::sys::{Ended, How};
 use crate::value::Value;
 use crate::wire::{Phase, Reply};
@@ -99,11 +99,27 @@ fn from_reply(reply: Reply) -> Outcome {
             let message = match (phase, exception.message.is_empty()) {
                 (Phase::NoMain | Phase::Exit, _) => exception.message.clone(),
                 (_, true) => exception.kind.clone(),
-                (_, false) => format!("{}: {}", exception.kind, exception.message),
+                (_, false) => format!("{}: {}{}", exception.kind, exception.message, hint(&exception)),
             };
             let exception = (phase != Phase::NoMain).then_some(exception);
             Outcome::Failed(Failure { code, message, exception })
         }
+    }
+}
+
+/// What the sentence adds where Python's own words don't say that it is the jail that refuses.
+fn hint(exception: &Exception) -> &'static str {
+    const NO_NETWORK: &str = " (there is no network here)";
+    match (exception.kind.as_str(), exception.message.as_str()) {
+        ("PermissionError", "[Errno 1] Operation not permitted") => {
+            " (scripts can't start processes, open network connections or handle signals here)"
+        }
+        ("socket.gaierror", _) | ("urllib.error.URLError", "<urlopen error [Errno 1] Operation not permitted>") => {
+            NO_NETWORK
+        }
+        // What `getaddrinfo` says has negative numbers.
+        ("urllib.error.URLError", message) if message.starts_with("<urlopen error [Errno -") => NO_NETWORK,
+        _ => "",
     }
 }
 

@@ -37,6 +37,7 @@ pub fn trials() -> Vec<Trial> {
             the_largest_result_is_served,
             what_json_cannot_hold_is_named_by_its_path,
             a_forbidden_call_is_blocked,
+            what_the_jail_refuses_is_told,
             a_crash_is_told,
             signals_to_itself_do_not_end_it,
             a_script_never_causes_a_5xx,
@@ -334,6 +335,51 @@ fn a_forbidden_call_is_blocked(server: &Server, _: Place) {
                   return ctypes.CDLL(None).syscall(number, 0, 0, 0, 0)";
     let failed = server.check_fails(script, "blocked");
     assert_eq!(failed["error"], "the script made a system call that is never allowed and was stopped");
+}
+
+fn what_the_jail_refuses_is_told(server: &Server, _: Place) {
+    const REFUSED: &str = "PermissionError: [Errno 1] Operation not permitted";
+    const MAY_NOT: &str = " (scripts can't start processes, open network connections or handle signals here)";
+    let plain = [
+        "import os\ndef main():\n    os.fork()",
+        "import subprocess\ndef main():\n    subprocess.run(['echo'])",
+        "import socket\ndef main():\n    socket.create_connection(('127.0.0.1', 80))",
+        "import signal\ndef main():\n    signal.signal(signal.SIGALRM, print)",
+    ];
+    for script in plain {
+        let failed = server.check_fails(script, "exception");
+        assert_eq!(failed["error"], format!("{REFUSED}{MAY_NOT}"), "{script:?}");
+        assert_eq!(failed["exception"]["message"], "[Errno 1] Operation not permitted");
+        let traceback = failed["exception"]["traceback"].as_str().expect("text");
+        assert!(traceback.ends_with(&format!("{REFUSED}\n")), "{traceback}");
+    }
+    let nameless = [
+        "import socket\ndef main():\n    socket.create_connection(('example.com', 80))",
+        "import urllib.request\ndef main():\n    urllib.request.urlopen('http://example.com/')",
+        "import urllib.request\ndef main():\n    urllib.request.urlopen('http://127.0.0.1/')",
+    ];
+    for script in nameless {
+        let failed = server.check_fails(script, "exception");
+        let error = failed["error"].as_str().unwrap_or_default();
+        assert!(error.ends_with(" (there is no network here)"), "{failed}");
+        assert!(!failed["exception"].to_string().contains("here)"), "{failed}");
+    }
+    // These say nothing by themselves.
+    let silent = [
+        ("import os\ndef main():\n    return os.system('ls')", "scripts can't start processes here"),
+        ("from signal import *\ndef main():\n    return alarm(1)", "scripts can't handle signals here"),
+    ];
+    for (script, why) in silent {
+        let failed = server.check_fails(script, "exception");
+        assert_eq!(failed["error"], format!("PermissionError: [Errno 1] {why}"));
+        assert_eq!(failed["exception"]["line"], 3);
+        let traceback = failed["exception"]["traceback"].as_str().expect("text");
+        assert!(traceback.contains("line 3, in main\n    return "), "{traceback}");
+    }
+    // Other refusals have words of their own.
+    let failed =
+        server.check_fails("def main():\n    raise PermissionError(1, 'Operation not permitted', 'mine')", "exception");
+    assert_eq!(failed["error"], format!("{REFUSED}: 'mine'"));
 }
 
 fn a_crash_is_told(server: &Server, _: Place) {
