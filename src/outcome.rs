@@ -124,7 +124,7 @@ pub struct Usage {
 pub struct Timing {
     /// Waiting for a place among the running scripts.
     pub queue: Duration,
-    /// Waiting for a ready child, and handing it the job.
+    /// Waiting for a ready child.
     pub start: Duration,
     /// The script, from job sent to reply received.
     pub run: Duration,
@@ -145,7 +145,7 @@ pub struct Report {
     pub usage: Option<Usage>,
 }
 
-/// Why a script was not run: ours to answer for, 429 or 5xx, and safe to send again.
+/// Why a script was not run: ours to answer for, 503, and safe to send again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// Running and queue are full. Answer 503 with Retry-After.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// The largest reply, in bytes: the supervisor's cap for the result size set below.
 const RESULT_BYTES: u64 = 1 << 20;
-const REPLY_CAP: u64 = 3 * RESULT_BYTES + 64 * 1024;
+const REPLY_CAP: u64 = 3 * RESULT_BYTES + 192 * 1024;
 
 /// The most tokens that the supervisor decodes: as JSON each takes two bytes at least.
 const MOST_TOKENS: u64 = RESULT_BYTES / 2 + 2;

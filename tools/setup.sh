@@ -100,8 +100,8 @@ if [ "$(rust_minor)" -lt "$rust_needed" ]; then
     say "Rust 1.$rust_needed or newer is needed, found: $found"
     has apt-get || stop "this is not Debian: install Rust 1.$rust_needed or newer by hand, for example with rustup"
     ! may_install || refresh_lists
-    # Debian 13 has a Rust that is new enough. Debian 12's own is of 2022; the packages named -web are the newer one that
-    # Debian keeps there for building browsers, and they take the older one's place.
+    # Debian's own may be older than that; the packages named -web are the newer one that its security archive keeps for building
+    # browsers, and they take the older one's place.
     if [ "$(candidate_minor rustc)" -ge "$rust_needed" ]; then
         install cargo rustc
     elif [ "$(candidate_minor rustc-web)" -ge "$rust_needed" ]; then
@@ -132,8 +132,8 @@ if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 
 fi
 
 if ! cargo deny --version >/dev/null 2>&1; then
-    # The newest release that each compiler can build. Debug builds compile in half the time, and the check takes no time.
-    if [ "$(rust_minor)" -ge 88 ]; then version=0.20.2; else version=0.18.3; fi
+    # Debug builds compile in half the time, and the check takes no time.
+    version=0.20.2
     say "installing cargo-deny $version from crates.io, which takes some minutes"
     cargo install --quiet --locked --debug "cargo-deny@$version" >&2 || stop "cargo could not install cargo-deny $version"
 fi

@@ -71,7 +71,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "MAYFLY_CONNECTIONS",
         "1024",
-        "open connections; beyond it the one that waited longest for its client is closed",
+        "open connections; beyond it one in 32 is closed, those that waited longest for their clients",
     ),
     setting(
         "MAYFLY_HEADER_MS",

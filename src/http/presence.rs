@@ -1,6 +1,6 @@
 //! What a connection is doing, as seen from outside: waiting for its client, or busy for it.
 //!
-//! Runs in the supervisor. `listen` closes the connection that waited longest when there are too many; a connection
+//! Runs in the supervisor. `listen` closes those that waited longest when there are too many; a connection
 //! that is busy is never closed that way. Over HTTP/2 it also knows which answers the client has yet to take.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

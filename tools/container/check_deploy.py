@@ -58,6 +58,10 @@ def check_knative(path: Path) -> None:
     template = service["spec"]["template"]
     [container] = template["spec"]["containers"]
     check_container(path.name, container)
+    settings = {variable["name"]: variable["value"] for variable in container["env"]}
+    # A script may wait as long for a child as Mayfly has patience (`TAKE_TIME`), and then run.
+    longest = int(settings.get("MAYFLY_MAX_WALL_MS", "60000")) / 1000 + 10
+    demand(template["spec"]["timeoutSeconds"] >= longest, f"{path.name}: a request may take {longest} s, and the platform ends it sooner")
     annotations = {**service["metadata"].get("annotations", {}), **template["metadata"]["annotations"]}
     for name, value in annotations.items():
         demand(isinstance(value, str), f"{path.name}: annotation {name} must be a string")
