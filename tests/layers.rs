@@ -510,7 +510,7 @@ fn processor_time(server: &Server, _: Family) {
 
 /// A frame one byte longer than any reply may be is refused when its length is known.
 fn reply_cap(server: &Server, _: Family) {
-    let script = "import os, time\ndef main():\n    os.write(3, (3 * (1 << 20) + 65536 + 1).to_bytes(4, 'little'))\n    time.sleep(30)";
+    let script = "import os, time\ndef main():\n    os.write(3, (3 * (1 << 20) + 196608 + 1).to_bytes(4, 'little'))\n    time.sleep(30)";
     ends_with(server, &json!({ "script": script, "limits": { "wall_ms": 3000 } }), "result_not_serializable", 10);
 }
 

@@ -1,0 +1,188 @@
+//! Processes made by a bare `clone`, with flags that no library's `fork` takes.
+//!
+//! Used in the zygote, which has one thread.
+#![expect(unsafe_code, reason = "a part of `sys`, the one place for raw system calls")]
+
+use super::check;
+use libc::{c_int, c_long, c_ulong};
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+/// Clones the calling process like `fork`, with `flags` on top; `None` in the child.
+///
+/// glibc's `fork` can't take flags. Going round it leaves glibc's record of the thread's id stale, which `raise`,
+/// `abort` and recursive mutexes rely on; `thread_id` says where the kernel shall write the new id, as
+/// `fork` does.
+///
+/// # Errors
+/// What `clone(2)` gives: EPERM, EINVAL, ENOSPC, EAGAIN, ENOMEM …
+pub fn clone_process(flags: c_int, thread_id: ThreadIdAddress) -> Result<Option<Pid>, Errno> {
+    let flags = flags | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
+    let flags = c_ulong::from(flags.cast_unsigned());
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: without CLONE_VM the child gets its own copy of memory, so a null stack (keep the current one) is
+    // sound; the address was verified to be this thread's id. The caller upholds that the process has one thread.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, thread_id.0, 0usize) };
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above; aarch64 takes the tls argument before the child's thread id.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, thread_id.0) };
+    match check(pid)? {
+        0 => Ok(None),
+        pid => Ok(Some(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
+    }
+}
+
+/// What [`clone_by_another`] made.
+#[derive(Debug)]
+pub struct ByAnother {
+    /// The process in between: ended, and to be reaped.
+    pub between: Pid,
+    /// The clone.
+    pub made: Result<Pid, Errno>,
+}
+
+/// As [`clone_process`], but by a process in between that ends at once, so that the clone's parent is whoever adopts orphans;
+/// `None` in the clone.
+///
+/// The process in between shares this one's memory, and this one waits until it has ended, as with `vfork(2)`: copying memory for
+/// it would take as long as for the clone itself.
+///
+/// # Errors
+/// What `clone(2)` gives for the process in between.
+pub fn clone_by_another(flags: c_int, thread_id: ThreadIdAddress) -> Result<Option<ByAnother>, Errno> {
+    let flags = c_long::from(flags | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD);
+    let sharing = c_long::from(libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD);
+    let mut made: c_long = 0;
+    let answer: c_long;
+    // All in one piece, so that the process in between touches nothing of the stack that it shares, and ends in here. It stores
+    // what its own clone gave at `made`. Each of the three comes to label 2 with its own registers.
+    //
+    // SAFETY: two processes return from here, each with memory that is its own: the caller, once the process in between has ended;
+    // and the clone, for which what `clone_process` says holds. The registers that the kernel may change are named.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov rax, r13",
+            "mov rdi, r12",
+            "mov r10, r9",
+            "syscall",
+            "test rax, rax",
+            "jz 2f",
+            "mov [r14], rax",
+            "xor edi, edi",
+            "mov eax, 60",
+            "syscall",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone => answer,
+            inlateout("rdi") sharing => _,
+            in("rsi") 0,
+            in("rdx") 0,
+            inlateout("r10") 0_i64 => _,
+            in("r8") 0,
+            in("r9") thread_id.0,
+            in("r12") flags,
+            in("r13") libc::SYS_clone,
+            in("r14") &raw mut made,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x0, x9",
+            "mov x4, x10",
+            "svc #0",
+            "cbz x0, 2f",
+            "str x0, [x11]",
+            "mov x0, #0",
+            "mov x8, #93",
+            "svc #0",
+            "udf #0",
+            "2:",
+            inlateout("x0") sharing => answer,
+            in("x1") 0,
+            in("x2") 0,
+            in("x3") 0,
+            inlateout("x4") 0_i64 => _,
+            inlateout("x8") libc::SYS_clone => _,
+            in("x9") flags,
+            in("x10") thread_id.0,
+            in("x11") &raw mut made,
+            options(nostack),
+        );
+    }
+    let pid = |answer: c_long| match i32::try_from(answer).map_err(|_| Errno::EOVERFLOW)? {
+        errno @ ..0 => Err(Errno::from_raw(-errno)),
+        pid => Ok(Pid::from_raw(pid)),
+    };
+    match answer {
+        0 => Ok(None),
+        between => Ok(Some(ByAnother { between: pid(between)?, made: pid(made) })),
+    }
+}
+
+/// Makes a process the plain way; `None` in the child, which may make system calls and must end by `exit_now`.
+///
+/// # Errors
+/// What `clone(2)` gives; `EPERM` from the filter.
+pub fn bare_fork() -> Result<Option<Pid>, Errno> {
+    let flags = c_ulong::from(libc::SIGCHLD.cast_unsigned());
+    // SAFETY: as in `clone_process`; the child, which runs no library code that looks at its thread's id, soon ends.
+    match check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize) })? {
+        0 => Ok(None),
+        pid => Ok(Some(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
+    }
+}
+
+/// Where glibc keeps the id of the calling (main) thread.
+#[derive(Debug, Clone, Copy)]
+pub struct ThreadIdAddress(usize);
+
+/// Finds glibc's record of the calling thread's id.
+///
+/// `PR_GET_TID_ADDRESS` tells where the kernel clears the id when the thread ends, which is that record; where the
+/// kernel lacks it (`CONFIG_CHECKPOINT_RESTORE` off, gVisor), the thread's control block is searched for the id.
+///
+/// # Errors
+/// `ENOENT` when neither finds exactly one such place.
+pub fn thread_id_address() -> Result<ThreadIdAddress, Errno> {
+    const PR_GET_TID_ADDRESS: c_int = 40;
+    /// Larger than glibc's `struct pthread` up to `tid` on x86-64 (0x2d0) and aarch64, smaller than the mapping
+    /// around it.
+    const SEARCHED_BYTES: usize = 0x400;
+    let id = nix::unistd::gettid().as_raw();
+    let mut address = 0usize;
+    // SAFETY: the kernel writes one pointer to `address`.
+    let told = unsafe { libc::prctl(PR_GET_TID_ADDRESS, &raw mut address, 0, 0, 0) };
+    if told == 0 && address != 0 {
+        // SAFETY: the kernel was given this address by glibc as an int to clear, so it is readable.
+        let stored = unsafe { *(address as *const c_int) };
+        if stored == id {
+            return Ok(ThreadIdAddress(address));
+        }
+    }
+    // SAFETY: it takes no arguments.
+    let Ok(block) = usize::try_from(unsafe { libc::pthread_self() }) else { return Err(Errno::ENOENT) };
+    let mut found = None;
+    for offset in (0..SEARCHED_BYTES).step_by(size_of::<c_int>()) {
+        let candidate = block + offset;
+        // SAFETY: on x86-64 and aarch64 glibc's `pthread_self` points to the control block, which is longer than
+        // the range searched; every aligned int in it can be read.
+        if unsafe { *(candidate as *const c_int) } == id {
+            if found.is_some() {
+                return Err(Errno::ENOENT);
+            }
+            found = Some(candidate);
+        }
+    }
+    found.map(ThreadIdAddress).ok_or(Errno::ENOENT)
+}
