@@ -8,7 +8,7 @@ mod input;
 use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, Steps, verify};
 use crate::python::{self, Interpreter, Setup};
 use crate::sys;
-use crate::wire::{self, Hello, JobFrame};
+use crate::wire::{self, Hello, JobFrame, WireError};
 use crate::zygote::own_proc::OwnProc;
 use crate::zygote::written::Written;
 use crate::zygote::{Purpose, Spawn};
@@ -122,12 +122,17 @@ fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>) {
     make_ready(jailed, interpreter, base.written);
     let cpu_ns = u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX);
     send(jailed.channel.as_fd(), &Hello::Ready { cpu_ns }, || ());
-    let Some(job) = receive(jailed.channel.as_fd()) else { sys::exit_now(NO_SUPERVISOR) };
-    if !job.stdin.is_empty() {
-        // Where descriptor 0 can't hold it, `sys.stdin` does without.
-        let _ = input::place(base.plan, &job.stdin);
-    }
-    let reply = interpreter.run(jailed, job);
+    let reply = match receive(jailed.channel.as_fd()) {
+        Ok(job) => {
+            if !job.stdin.is_empty() {
+                // Where descriptor 0 can't hold it, `sys.stdin` does without.
+                let _ = input::place(base.plan, &job.stdin);
+            }
+            interpreter.run(jailed, job)
+        }
+        Err(NoJob::Memory) => python::no_memory_for_the_job(),
+        Err(NoJob::Supervisor) => sys::exit_now(NO_SUPERVISOR),
+    };
     send(jailed.channel.as_fd(), &reply, || interpreter.make_room());
     // The supervisor has what it waits for and kills this process: ending by itself would only be slower, and would let
     // the script's exit handlers run. Nothing more ever comes, so this waits, with the interpreter's lock held.
@@ -155,25 +160,46 @@ fn send<M: Serialize>(channel: BorrowedFd<'_>, message: &M, before_long: impl Fn
     }
 }
 
-/// The one job; `None` when the supervisor is gone.
-fn receive(channel: BorrowedFd<'_>) -> Option<JobFrame> {
+/// Why there is no job.
+enum NoJob {
+    /// The supervisor is gone.
+    Supervisor,
+    /// It takes more memory than it may have.
+    Memory,
+}
+
+/// The one job.
+fn receive(channel: BorrowedFd<'_>) -> Result<JobFrame, NoJob> {
     let mut space = [0; SHORT];
     let mut received = 0;
     while received < wire::HEADER {
-        received += read(channel, &mut space[received..])?;
+        received += read(channel, &mut space[received..]).ok_or(NoJob::Supervisor)?;
     }
-    let (header, start) = space[..received].split_first_chunk()?;
-    let length = wire::payload_length(*header, wire::MAX_FRAME).ok()?;
+    let (header, start) = space[..received].split_first_chunk().ok_or(NoJob::Supervisor)?;
+    let length = wire::payload_length(*header, wire::MAX_FRAME).map_err(|_| NoJob::Supervisor)?;
     if let Some(payload) = start.get(..length) {
-        return wire::decode(payload).ok();
+        return wire::decode(payload).map_err(|_| NoJob::Supervisor);
     }
-    let mut payload = vec![0; length];
-    payload[..start.len()].copy_from_slice(start);
-    let mut filled = start.len();
+    let mut payload = Vec::new();
+    if payload.try_reserve_exact(length).is_err() {
+        // The supervisor looks for a reply when it has sent everything.
+        let mut left = length - start.len();
+        while left > 0 {
+            let most = left.min(SHORT);
+            left -= read(channel, &mut space[..most]).ok_or(NoJob::Supervisor)?;
+        }
+        return Err(NoJob::Memory);
+    }
+    payload.extend_from_slice(start);
+    let mut filled = payload.len();
+    payload.resize(length, 0);
     while filled < length {
-        filled += read(channel, &mut payload[filled..])?;
+        filled += read(channel, &mut payload[filled..]).ok_or(NoJob::Supervisor)?;
     }
-    wire::decode(&payload).ok()
+    wire::decode_job(&payload).map_err(|error| match error {
+        WireError::Memory => NoJob::Memory,
+        _ => NoJob::Supervisor,
+    })
 }
 
 /// Reads what is there, at least a byte; `None` at the end and when it fails.

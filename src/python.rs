@@ -21,6 +21,8 @@ mod preload;
 mod refuse;
 mod report;
 
+pub use report::no_memory_for_the_job;
+
 use crate::jail::Jailed;
 use crate::sys::memory::extend_stack;
 use crate::wire::{JobFrame, Reply};

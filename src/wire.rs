@@ -6,7 +6,8 @@
 
 use crate::outcome::Exception;
 use crate::value::Token;
-use serde::de::DeserializeOwned;
+use bincode::error::DecodeError;
+use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -23,8 +24,10 @@ pub struct JobFrame {
     /// Python source text.
     pub script: String,
     /// A list of arguments.
+    #[serde(deserialize_with = "tokens_where_there_is_memory")]
     pub args: Vec<Token>,
     /// A map of keyword arguments.
+    #[serde(deserialize_with = "tokens_where_there_is_memory")]
     pub kwargs: Vec<Token>,
     /// What `sys.stdin` yields.
     pub stdin: String,
@@ -106,6 +109,8 @@ pub enum WireError {
     Trailing,
     /// The message can't be encoded under the cap.
     TooLarge,
+    /// This process may not have as much memory as the message takes.
+    Memory,
 }
 
 impl fmt::Display for WireError {
@@ -115,6 +120,7 @@ impl fmt::Display for WireError {
             Self::Payload => f.write_str("the frame holds no such message"),
             Self::Trailing => f.write_str("bytes are left over after the message"),
             Self::TooLarge => f.write_str("the message is too large for a frame"),
+            Self::Memory => f.write_str("there is no memory for the message"),
         }
     }
 }
@@ -151,8 +157,66 @@ pub fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M, WireError> {
 
 fn decode_within<const LIMIT: usize, M: DeserializeOwned>(payload: &[u8]) -> Result<M, WireError> {
     let config = bincode::config::standard().with_limit::<LIMIT>();
-    let (message, used) = bincode::serde::decode_from_slice(payload, config).map_err(|_| WireError::Payload)?;
+    let (message, used) = bincode::serde::decode_from_slice(payload, config).map_err(|error| match error {
+        DecodeError::OtherString(reason) if reason == NO_MEMORY => WireError::Memory,
+        _ => WireError::Payload,
+    })?;
     if used == payload.len() { Ok(message) } else { Err(WireError::Trailing) }
+}
+
+/// Decodes a job, in a process that may have no memory for it.
+///
+/// # Errors
+/// As [`decode`], and [`WireError::Memory`].
+pub fn decode_job(payload: &[u8]) -> Result<JobFrame, WireError> {
+    // Its texts take as much as they do in the frame. What tokens take is looked at on the way.
+    if is_there_memory(2 * payload.len()) { decode(payload) } else { Err(WireError::Memory) }
+}
+
+/// What the decoder is told where memory ran out.
+const NO_MEMORY: &str = "no memory";
+
+/// A list longer than this is looked after.
+const SHORT_LIST: usize = 1024;
+
+/// What the C library takes from the system at once, at least, for small allocations (`MMAP_AS_MORECORE_SIZE` in malloc.c).
+const GRANULE: usize = 1024 * 1024;
+
+/// Whether that many bytes could be had now.
+fn is_there_memory(bytes: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+}
+
+/// A list of tokens, which may run this process, a child, out of the memory it may have; [`NO_MEMORY`] where it can't be held.
+fn tokens_where_there_is_memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Token>, D::Error> {
+    deserializer.deserialize_seq(TokenList)
+}
+
+struct TokenList;
+
+impl<'de> Visitor<'de> for TokenList {
+    type Value = Vec<Token>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of tokens")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<Token>, A::Error> {
+        let no_memory = || A::Error::custom(NO_MEMORY);
+        let mut tokens = Vec::new();
+        while let Some(token) = sequence.next_element()? {
+            if tokens.len() == tokens.capacity() {
+                let more = tokens.len().max(16);
+                tokens.try_reserve_exact(more).map_err(|_| no_memory())?;
+                // The short texts among them take as much again; the allocation of one can't fail in a better way.
+                if more > SHORT_LIST && !is_there_memory(more * size_of::<Token>() + GRANULE) {
+                    return Err(no_memory());
+                }
+            }
+            tokens.push(token);
+        }
+        Ok(tokens)
+    }
 }
 
 /// Decodes a child's reply. A value of more than `most_tokens` tokens, each of which takes more room here than in the
@@ -244,6 +308,22 @@ mod tests {
         assert_eq!(decode_reply(&frame[HEADER..], 11), Ok(Reply::Value(vec![Token::Null; 11])));
         let other = encode(&Reply::TooLarge).expect("small");
         assert_eq!(decode_reply(&other[HEADER..], 0), Ok(Reply::TooLarge));
+    }
+
+    #[test]
+    fn a_job_survives_the_wire() {
+        let numbers = (0..5000).map(Token::Int);
+        let job = JobFrame {
+            script: "def main(*args):\n    pass".into(),
+            args: std::iter::once(Token::List(5000)).chain(numbers).collect(),
+            kwargs: vec![Token::Map(1), Token::Str("é".into()), Token::Null],
+            stdin: "one\ntwo".into(),
+            result_bytes: 1 << 20,
+            captured: true,
+        };
+        let frame = encode(&job).expect("small");
+        assert_eq!(decode_job(payload(&frame)), Ok(job));
+        assert_eq!(decode_job(&frame[HEADER..frame.len() - 1]), Err(WireError::Payload));
     }
 
     #[test]

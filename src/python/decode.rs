@@ -35,7 +35,7 @@ fn value<'py>(py: Python<'py>, tokens: &[Token]) -> PyResult<Bound<'py, PyAny>> 
     let mut open: Vec<Open<'py>> = Vec::new();
     for token in tokens {
         if let (Some(Open::Map { key: key @ None, .. }), Token::Str(text)) = (open.last_mut(), token) {
-            *key = Some(PyString::new(py, text));
+            *key = Some(PyString::from_bytes(py, text.as_bytes())?);
             continue;
         }
         let mut done = match token {
@@ -89,10 +89,16 @@ fn leaf<'py>(py: Python<'py>, token: &Token) -> PyResult<Bound<'py, PyAny>> {
     Ok(match token {
         Token::Bool(truth) => truth.into_pyobject(py)?.to_owned().into_any(),
         Token::Int(number) => number.into_pyobject(py)?.into_any(),
-        Token::BigInt(digits) => py.get_type::<pyo3::types::PyInt>().call1((digits,))?,
+        Token::BigInt(digits) => {
+            py.get_type::<pyo3::types::PyInt>().call1((PyString::from_bytes(py, digits.as_bytes())?,))?
+        }
         Token::Float(number) => number.into_pyobject(py)?.into_any(),
-        Token::Str(text) => PyString::new(py, text).into_any(),
-        Token::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),
+        Token::Str(text) => PyString::from_bytes(py, text.as_bytes())?.into_any(),
+        Token::Bytes(bytes) => PyBytes::new_with(py, bytes.len(), |copy| {
+            copy.copy_from_slice(bytes);
+            Ok(())
+        })?
+        .into_any(),
         Token::Null | Token::List(_) | Token::Map(_) => py.None().into_bound(py),
     })
 }

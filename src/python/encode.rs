@@ -269,9 +269,15 @@ impl<'py> Encoder<'_, 'py> {
             self.simplify.set_most_digits.bind(number.py()).call1((MAX_DIGITS,))?;
             number.str()
         });
-        match digits.map(|digits| digits.to_string_lossy().into_owned()) {
-            Ok(digits) if digits.trim_start_matches('-').len() <= MAX_DIGITS => Ok(digits),
-            _ => Err(self.refuse(TOO_LONG)),
+        let digits = match &digits {
+            Ok(digits) => digits.to_str(),
+            Err(error) if error.is_instance_of::<PyMemoryError>(number.py()) => return Err(Stop::Memory),
+            Err(_) => return Err(self.refuse(TOO_LONG)),
+        };
+        match digits {
+            Ok(digits) if digits.trim_start_matches('-').len() <= MAX_DIGITS => copy_of(digits),
+            Ok(_) => Err(self.refuse(TOO_LONG)),
+            Err(_) => Err(Stop::Memory),
         }
     }
 
@@ -283,10 +289,7 @@ impl<'py> Encoder<'_, 'py> {
             );
         };
         self.charge(text.len().saturating_add(2))?;
-        let mut copy = String::new();
-        copy.try_reserve_exact(text.len())?;
-        copy.push_str(text);
-        Ok(copy)
+        copy_of(text)
     }
 
     /// Charges a container of `length` parts, each taking `least` bytes of text or more, with its brackets and commas.
@@ -319,6 +322,13 @@ impl<'py> Encoder<'_, 'py> {
         let places = self.open.iter().map(|open| open.place(&self.tokens));
         Stop::NotSerializable { path: path::write(places), problem: path::clip(problem) }
     }
+}
+
+fn copy_of(text: &str) -> Result<String, Stop> {
+    let mut copy = String::new();
+    copy.try_reserve_exact(text.len())?;
+    copy.push_str(text);
+    Ok(copy)
 }
 
 fn float_key(number: &Bound<'_, PyFloat>) -> String {

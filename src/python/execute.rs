@@ -40,7 +40,7 @@ pub(super) fn execute<'py>(
     make_room: &dyn Fn(),
 ) -> (Reply, Remains<'py>) {
     let mut remains = Remains { module: None, result: None };
-    let reply = match attempt(py, captured, job, &mut remains) {
+    let reply = match attempt(py, captured, job, &mut remains, make_room) {
         Ok(reply) => reply,
         Err(Failed::Compile(error)) => {
             make_room();
@@ -70,6 +70,7 @@ fn attempt<'py>(
     captured: &Captured,
     job: &JobFrame,
     remains: &mut Remains<'py>,
+    make_room: &dyn Fn(),
 ) -> Result<Reply, Failed> {
     if job.captured {
         captured.flush_by_line.call0(py).map_err(Failed::Run)?;
@@ -96,7 +97,10 @@ fn attempt<'py>(
         Ok(tokens) => Reply::Value(tokens),
         Err(Stop::TooLarge) => Reply::TooLarge,
         Err(Stop::NotSerializable { path, problem }) => Reply::NotSerializable { path, problem },
-        Err(Stop::Memory) => report::result_too_large_for_memory(),
+        Err(Stop::Memory) => {
+            make_room();
+            report::result_too_large_for_memory()
+        }
     })
 }
 
@@ -120,7 +124,7 @@ fn text_of(script: &str) -> Cow<'_, str> {
 
 /// Its lines, the last with an end, too: that is where Python counts the carets of a traceback from. Other characters that
 /// Unicode takes for the end of a line are part of one.
-fn lines(text: &str) -> Vec<Cow<'_, str>> {
+fn lines_of(text: &str) -> Vec<Cow<'_, str>> {
     let mut lines: Vec<Cow<'_, str>> = text.split_inclusive('\n').map(Cow::from).collect();
     if let Some(last) = lines.last_mut().filter(|last| !last.ends_with('\n')) {
         last.to_mut().push('\n');
@@ -143,7 +147,10 @@ fn new_module<'py>(
     modules.set_item(pyo3::intern!(py, "__main__"), &module)?;
     modules.set_item(pyo3::intern!(py, "main"), &module)?;
     // For tracebacks and inspect.getsource: there is no file to read the lines from.
-    let lines = PyList::new(py, lines(source).iter().map(|line| PyString::new(py, line)))?;
+    let lines = PyList::empty(py);
+    for line in lines_of(source) {
+        lines.append(PyString::from_bytes(py, line.as_bytes())?)?;
+    }
     captured.source_lines.bind(py).set_item(SCRIPT, (source.len(), py.None(), lines, SCRIPT))?;
     Ok((globals, module))
 }
@@ -158,7 +165,8 @@ fn compile<'py>(py: Python<'py>, captured: &Captured, source: &str) -> PyResult<
         return Err(PySyntaxError::new_err(("source code cannot contain null bytes", place)));
     }
     // From text, not bytes: a coding cookie means nothing. `dont_inherit`, as there is no code of ours to inherit from.
-    captured.compile.bind(py).call1((source, SCRIPT, "exec", 0, true))
+    let text = PyString::from_bytes(py, source.as_bytes())?;
+    captured.compile.bind(py).call1((text, SCRIPT, "exec", 0, true))
 }
 
 fn find_main<'py>(globals: &Bound<'py, PyDict>) -> Result<Bound<'py, PyAny>, Failed> {

@@ -41,18 +41,24 @@ pub(super) fn while_running(py: Python<'_>, describe: &Py<PyAny>, error: PyErr) 
 
 /// The reply when a result could not be held in memory a second time, encoded.
 pub(super) fn result_too_large_for_memory() -> Reply {
-    let message = "no memory is left to encode the result".to_owned();
-    Reply::Raised {
-        phase: Phase::Run,
-        out_of_memory: true,
-        exception: Exception {
-            kind: "MemoryError".to_owned(),
-            traceback: format!("MemoryError: {message}\n"),
-            message,
-            line: None,
-            column: None,
-        },
-    }
+    no_memory("no memory is left to encode the result")
+}
+
+/// The reply when the job itself can't be held in memory.
+#[must_use]
+pub fn no_memory_for_the_job() -> Reply {
+    no_memory("the script's arguments and input alone need more memory than its limit")
+}
+
+fn no_memory(message: &str) -> Reply {
+    let exception = Exception {
+        kind: "MemoryError".to_owned(),
+        traceback: format!("MemoryError: {message}\n"),
+        message: message.to_owned(),
+        line: None,
+        column: None,
+    };
+    Reply::Raised { phase: Phase::Run, out_of_memory: true, exception }
 }
 
 fn describe_it(py: Python<'_>, describe: &Py<PyAny>, error: PyErr) -> Exception {

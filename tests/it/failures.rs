@@ -29,6 +29,8 @@ pub fn trials() -> Vec<Trial> {
             threads_share_one_processor_time,
             memory_is_limited,
             a_request_sets_its_own_memory,
+            a_job_that_does_not_fit_in_memory_is_told,
+            a_result_that_does_not_fit_in_memory_is_told,
             output_is_cut_and_said_to_be,
             a_character_is_not_cut_in_two,
             no_output_is_kept_when_none_is_asked_for,
@@ -252,6 +254,51 @@ fn a_request_sets_its_own_memory(server: &Server, _: Place) {
     assert_eq!(ask(512, 300)["result"], 300 << 20);
     assert_eq!(ask(64, 100)["code"], "memory_limit");
     assert_eq!(ask(64, 30)["result"], 30 << 20);
+}
+
+fn a_job_that_does_not_fit_in_memory_is_told(server: &Server, _: Place) {
+    let script = "def main(*args, **kwargs):\n    return len(args) + len(kwargs)";
+    let numbers: Vec<u32> = (0..100_000).collect();
+    let texts: Vec<String> = numbers[..50_000].iter().map(|number| format!("text {number}")).collect();
+    let names: serde_json::Map<String, Value> = texts.iter().map(|text| (text.clone(), json!(1))).collect();
+    let fields = [
+        ("stdin", json!("x".repeat(1_900_000)), 0),
+        ("args", json!(["x".repeat(1_900_000)]), 1),
+        ("args", json!(numbers), numbers.len()),
+        ("args", json!(texts), texts.len()),
+        ("kwargs", json!(names), names.len()),
+    ];
+    for (field, value, length) in fields {
+        for memory in [1, 3, 8] {
+            let request = json!({ "script": script, field: value, "limits": { "memory_mb": memory } });
+            let answer = server.execute(&request).json();
+            let is_result = answer["result"] == json!(length);
+            assert!(is_result || answer["code"] == "memory_limit", "{field}, {memory} MiB: {answer}");
+            if memory == 1 {
+                let sentence = "MemoryError: the script's arguments and input alone need more memory than its limit";
+                assert_eq!(answer["error"], sentence, "{field}: {answer}");
+            }
+        }
+        server.check_request(&json!({ "script": script, field: value }), 200, &json!({ "result": length }));
+    }
+}
+
+fn a_result_that_does_not_fit_in_memory_is_told(server: &Server, _: Place) {
+    for expression in ["list(range(50000))", "[1 << 9000] * 30", "[str(number) for number in range(50000)]"] {
+        // Linked, as a list that can't grow would leave memory over.
+        let script = format!(
+            "result = {expression}\nheld = None\nsizes = [1 << 16, *range(8192, 0, -16)]\ndef main():\n    global held\n    \
+             for size in sizes:\n        try:\n            while True:\n                held = (bytes(size), held)\n        \
+             except MemoryError:\n            pass\n    return result"
+        );
+        let answer = server.execute(&json!({ "script": script, "limits": { "memory_mb": 24 } }));
+        assert_eq!(answer.status, 422, "{expression}");
+        assert_eq!(answer.json()["error"], "MemoryError: no memory is left to encode the result", "{expression}");
+        assert_eq!(answer.json()["code"], "memory_limit", "{expression}");
+    }
+    // That is another matter.
+    let failed = server.check_fails("def main():\n    return 1 << 15000", "result_not_serializable");
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("4300 digits")), "{failed}");
 }
 
 fn output_is_cut_and_said_to_be(server: &Server, _: Place) {
