@@ -242,7 +242,7 @@ impl<'py> Encoder<'_, 'py> {
 
     fn refuse_key(&self, key: &Bound<'py, PyAny>) -> Stop {
         let name = key.get_type().name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        self.refuse(&format!("a dict with a key of type {name}; make it text, as str(key)"))
+        self.refuse_here(&format!("a dict with a key of type {name}; make it text, as str(key)"))
     }
 
     fn integer(&mut self, number: &Bound<'py, PyInt>) -> Result<(), Stop> {
@@ -317,8 +317,17 @@ impl<'py> Encoder<'_, 'py> {
         Ok(())
     }
 
-    /// The refusal of what is being read right now.
+    /// The refusal of what is being read right now: a value, or a dict's key, which no path leads to.
     fn refuse(&self, problem: &str) -> Stop {
+        match self.open.last() {
+            Some(Open::Dict { key, .. }) if *key == self.tokens.len() => {
+                self.refuse_here(&format!("a dict with a key that is {problem}"))
+            }
+            _ => self.refuse_here(problem),
+        }
+    }
+
+    fn refuse_here(&self, problem: &str) -> Stop {
         let places = self.open.iter().map(|open| open.place(&self.tokens));
         Stop::NotSerializable { path: path::write(places), problem: path::clip(problem) }
     }

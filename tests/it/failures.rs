@@ -371,6 +371,18 @@ fn what_json_cannot_hold_is_named_by_its_path(server: &Server, _: Place) {
         "result_not_serializable",
     );
     server.check_fails("def main():\n    return 10 ** 4300", "result_not_serializable");
+    // No path leads to a key: what is wrong with it is said of its dict.
+    let keys = [
+        ("10 ** 4300", "an integer of more than 4300 digits; "),
+        ("'\\ud800'", "text with a lone surrogate, "),
+        ("type('Name', (str,), {})('x')", "an instance of Name"),
+    ];
+    for (key, problem) in keys {
+        let script = format!("def main():\n    return [{{'first': 1, {key}: 2, 'last': 3}}]");
+        let failed = server.check_fails(&script, "result_not_serializable");
+        let sentence = format!("result[0] is a dict with a key that is {problem}");
+        assert!(failed["error"].as_str().is_some_and(|error| error.starts_with(&sentence)), "{failed}");
+    }
     let answer =
         server.execute(&json!({ "script": "def main():\n    return [10 ** 4299, float('nan'), float('inf')]" }));
     assert_eq!(answer.text(), format!("{{\"result\":[1{},null,null]}}", "0".repeat(4299)));
