@@ -75,6 +75,7 @@ def prepare():
     sys.stderr = sys.__stderr__ = _output(2, "<stderr>")
     set_input(0)
     os.access, os.times = access, times
+    threading.excepthook, sys.unraisablehook = print_of_thread, print_unraisable
     # With two calls fewer to allow: `shutil.rmtree` and others see that they have to go by paths.
     os.supports_dir_fd -= {os.unlink, os.rmdir}
     _name_frozen_files()
@@ -127,6 +128,40 @@ def access(path, mode, *, dir_fd=None, effective_ids=False, follow_symlinks=True
 def times():
     """`os.times` without the split of user and system, which the filter does not tell."""
     return os.times_result((time.process_time(), 0.0, 0.0, 0.0, time.monotonic()))
+
+
+# Python's own, up to 3.12, look for the lines of a script in a file, and there is none.
+
+
+def print_of_thread(failed):
+    """`threading.excepthook`: what it prints, with the script's lines."""
+    if failed.exc_type is SystemExit or sys.stderr is None:
+        return
+    name = threading.get_ident() if failed.thread is None else failed.thread.name
+    print(f"Exception in thread {name}:", file=sys.stderr)
+    traceback.print_exception(failed.exc_type, failed.exc_value, failed.exc_traceback)
+    sys.stderr.flush()
+
+
+def print_unraisable(failed):
+    """`sys.unraisablehook`: the same."""
+    if sys.stderr is None:
+        return
+    about = failed.err_msg
+    if failed.object is not None:
+        try:
+            shown = repr(failed.object)
+        except Exception:  # noqa: BLE001 - an evil __repr__
+            shown = "<object repr() failed>"
+        print(f"{about or 'Exception ignored in'}: {shown}", file=sys.stderr)
+    elif about:
+        print(f"{about}:", file=sys.stderr)
+    if failed.exc_traceback is None:
+        lines = traceback.format_exception_only(failed.exc_type, failed.exc_value)
+    else:
+        lines = traceback.format_exception(failed.exc_type, failed.exc_value, failed.exc_traceback, chain=False)
+    sys.stderr.write("".join(lines))
+    sys.stderr.flush()
 
 
 def set_input(size, data=None):

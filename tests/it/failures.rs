@@ -19,6 +19,7 @@ pub fn trials() -> Vec<Trial> {
             causes_are_chained,
             a_traceback_shows_the_lines_that_python_shows,
             a_traceback_has_no_frame_of_ours,
+            what_fails_beside_main_shows_its_lines,
             what_went_wrong_before_main_is_told_too,
             no_main_is_told,
             sys_exit_is_exited,
@@ -149,6 +150,33 @@ fn a_traceback_has_no_frame_of_ours(server: &Server, _: Place) {
         assert!(!without_place.to_lowercase().contains("mayfly"), "{traceback}");
         assert!(!traceback.contains("runner.py") && !traceback.contains("<string>"), "{traceback}");
     }
+}
+
+fn what_fails_beside_main_shows_its_lines(server: &Server, _: Place) {
+    let thread = "import threading\ndef work(x):\n    return 1 / x\ndef main():\n    thread = threading.Thread(target=work, args=(0,), name='mine')\n    thread.start()\n    thread.join()";
+    let bare = "import _thread, time\ndef work(x):\n    return 1 / x\ndef main():\n    _thread.start_new_thread(work, (0,))\n    time.sleep(0.2)";
+    let finaliser = "class Broken:\n    def __del__(self):\n        return 1 / 0\ndef main():\n    Broken()";
+    let cases = [
+        (
+            thread,
+            "Exception in thread mine:\nTraceback (most recent call last):\n",
+            "line 3, in work\n    return 1 / x\n           ~~^~~\n",
+        ),
+        (bare, "Exception ignored in thread started by", "line 3, in work\n    return 1 / x\n           ~~^~~\n"),
+        (finaliser, "Exception ignored ", "line 3, in __del__\n    return 1 / 0\n           ~~^~~\n"),
+    ];
+    for (script, start, line) in cases {
+        let answer = server.execute(&json!({ "script": script, "include": ["stderr"] })).json();
+        let printed = answer["stderr"].as_str().unwrap_or_default();
+        assert!(printed.starts_with(start), "{answer}");
+        assert!(printed.ends_with(&format!("{line}ZeroDivisionError: division by zero\n")), "{answer}");
+        assert!(!printed.contains("<mayfly>"), "{answer}");
+    }
+    // Its end is no failure, and a hook of the script's own is called instead.
+    let script = "import sys, threading\ndef run(target):\n    thread = threading.Thread(target=target)\n    thread.start()\n    thread.join()\n\
+                  def main():\n    run(sys.exit)\n    threading.excepthook = lambda failed: print(failed.exc_type.__name__, file=sys.stderr)\n    run(lambda: 1 / 0)";
+    let answer = server.execute(&json!({ "script": script, "include": ["stderr"] })).json();
+    assert_eq!(answer, json!({ "result": null, "stderr": "ZeroDivisionError\n" }));
 }
 
 fn what_went_wrong_before_main_is_told_too(server: &Server, _: Place) {
