@@ -8,6 +8,7 @@ token, no egress, probes on paths that the server has, and every MAYFLY_ variabl
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -58,10 +59,7 @@ def check_knative(path: Path) -> None:
     template = service["spec"]["template"]
     [container] = template["spec"]["containers"]
     check_container(path.name, container)
-    settings = {variable["name"]: variable["value"] for variable in container["env"]}
-    # A script may wait as long for a child as Mayfly has patience (`TAKE_TIME`), and then run.
-    longest = int(settings.get("MAYFLY_MAX_WALL_MS", "60000")) / 1000 + 10
-    demand(template["spec"]["timeoutSeconds"] >= longest, f"{path.name}: a request may take {longest} s, and the platform ends it sooner")
+    check_patience(path.name, template["spec"], container)
     annotations = {**service["metadata"].get("annotations", {}), **template["metadata"]["annotations"]}
     for name, value in annotations.items():
         demand(isinstance(value, str), f"{path.name}: annotation {name} must be a string")
@@ -74,6 +72,24 @@ def check_knative(path: Path) -> None:
     else:
         demand(template["spec"].get("automountServiceAccountToken") is False, f"{path.name}: there must be no token")
         check_security(path.name, container["securityContext"], container["securityContext"])
+
+
+def check_patience(name: str, pod: dict, container: dict) -> None:
+    """The platform waits for an answer longer than all the requests that it lets in at once can take."""
+    settings = {variable["name"]: variable["value"] for variable in container["env"]}
+    text = (ROOT / "src/config/settings.rs").read_text()
+
+    def setting(name: str) -> int:
+        return int(settings.get(name) or re.search(rf'"{name}",\s*"(\d+)"', text)[1])
+
+    limits = container["resources"]["limits"]
+    # As `concurrency` in src/machine.rs counts them.
+    memory = int(limits["memory"].removesuffix("Gi")) * 1024 - 200
+    places = min(int(limits["cpu"]) * 16, memory // setting("MAYFLY_MEMORY_MB"))
+    turns = math.ceil(pod["containerConcurrency"] / places)
+    # Ten seconds for a child: `TAKE_TIME` of src/supervisor/pool.rs.
+    longest = turns * setting("MAYFLY_MAX_WALL_MS") / 1000 + 10
+    demand(pod["timeoutSeconds"] >= longest, f"{name}: a request may take {longest} s, and the platform ends it sooner")
 
 
 def check_kubernetes(path: Path) -> None:
