@@ -46,7 +46,7 @@ COPY tools/python.sh tools/python_env.sh tools/sha2module.c tools/
 # The tests are named in Cargo.toml and stay outside: a stand-in for them too.
 RUN mkdir -p src tests/it \
  && echo 'fn main() {}' | tee build.rs tests/it/main.rs src/main.rs > src/lib.rs \
- && eval "$(tools/python_env.sh)" \
+ && environment="$(tools/python_env.sh)" && eval "$environment" \
  && cargo build --release --locked
 # cargo goes by the files' dates, and the real ones may be older than the stand-ins just compiled.
 RUN cargo clean --release --package mayfly && rm -rf src build.rs
@@ -55,13 +55,13 @@ COPY build/ build/
 COPY seccomp/ seccomp/
 COPY src/ src/
 COPY python/ python/
-RUN eval "$(tools/python_env.sh)" \
+RUN environment="$(tools/python_env.sh)" && eval "$environment" \
  && cargo build --release --locked \
  && strip --strip-debug target/release/mayfly
 COPY tools/jail_root.py tools/
 COPY --from=packages /build/requirements.txt ./
 COPY --from=packages /build/wheels wheels/
-RUN eval "$(tools/python_env.sh)" \
+RUN environment="$(tools/python_env.sh)" && eval "$environment" \
  && PIP_NO_INDEX=1 PIP_FIND_LINKS=/build/wheels "$PYO3_PYTHON" tools/jail_root.py \
         --requirements requirements.txt --binary target/release/mayfly target/jail
 # The image's root. Its libraries *are* the jail's: the same files serve the program and, read-only, its scripts, so

@@ -9,16 +9,24 @@
 #
 # Where MAYFLY_SYSROOT names the root directory of an aarch64 system, it is the CPython there that is to be linked with; CC and
 # AR then say what compiles for it. tools/check_aarch64.sh does this.
+#
+# What it makes is in cargo's target directory. Where it fails it prints nothing and ends with 1: no other way to link is tried.
 set -eu
 cd "$(dirname "$0")/.."
 python=$(tools/python.sh)
-folder=$(pwd)/target${MAYFLY_SYSROOT:+/aarch64}
+target=${CARGO_TARGET_DIR:-target}
+case $target in
+    /*) ;;
+    *) target=$(pwd)/$target ;;
+esac
+folder=$target${MAYFLY_SYSROOT:+/aarch64}
 config=$folder/pyo3-config.txt
 mkdir -p "$folder"
-printf 'export PYO3_PYTHON=%s\n' "'$python'"
-if "$python" -I - "$config" <<'END'
+status=0
+"$python" -I - "$config" <<'END' || status=$?
 import glob, os, re, runpy, shlex, shutil, subprocess, sys, sysconfig, tempfile
 config = sys.argv[1]
+AS_SHARED = 3  # the status that says so to the shell below
 root = os.environ.get("MAYFLY_SYSROOT", "")
 if root:
     # What sysconfig itself reads there.
@@ -31,7 +39,7 @@ else:
         is_shared = "libpython" in maps.read()
 archive = root + os.path.join(variable("LIBPL") or "", variable("LIBRARY") or "")
 if is_shared or not os.path.isfile(archive):
-    sys.exit(1)
+    sys.exit(AS_SHARED)
 flags = " ".join(variable(key) or "" for key in ("MODLIBS", "LIBS", "SYSLIBS")).split()
 # Parts that were left in the directory where this CPython was built.
 missing = {os.path.basename(flag) for flag in flags if flag.endswith(".a") and not os.path.isfile(flag)}
@@ -55,7 +63,7 @@ def with_sha2():
 if missing == {"libHacl_Hash_SHA2.a"}:
     archive = with_sha2()
 elif missing:
-    sys.exit(1)
+    sys.exit(AS_SHARED)
 name = re.fullmatch(r"lib(python.+)\.a", os.path.basename(archive)).group(1)
 libraries = dict.fromkeys(flag[2:] for flag in flags if flag.startswith("-l"))
 lines = [
@@ -82,6 +90,10 @@ if not unchanged:  # cargo rebuilds when the file's time changes
     with open(config, "w") as new:
         new.write(text)
 END
-then
-    printf 'export PYO3_CONFIG_FILE=%s\n' "'$config'"
-fi
+case $status in
+    0 | 3) ;;
+    # Another way to link would be another program than was asked for.
+    *) echo "tools/python_env.sh: how Mayfly is to be linked with $python was not found out, for the reason above." >&2; exit 1 ;;
+esac
+printf 'export PYO3_PYTHON=%s\n' "'$python'"
+[ "$status" != 0 ] || printf 'export PYO3_CONFIG_FILE=%s\n' "'$config'"
