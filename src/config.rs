@@ -232,7 +232,8 @@ impl Reader<'_> {
         value.parse().map_err(|_| ConfigError { name: "MAYFLY_LISTEN", value, expected: EXPECTED.to_owned() })
     }
 
-    /// Cloud Run sets `K_SERVICE`, and by default gives no processor time between requests.
+    /// Cloud Run sets `K_SERVICE`, and by default gives no processor time between requests. Knative sets it too and
+    /// does give it: `deploy/knative.yaml` says `after`.
     fn refill(&self) -> Result<Refill, ConfigError> {
         const NAME: &str = "MAYFLY_REFILL";
         match (self.text(NAME), std::env::var_os("K_SERVICE")) {

@@ -78,7 +78,7 @@ pub struct HttpSettings {
     /// How much of large requests (parsed) and large answers may be in memory at once, all clients together. Above
     /// it a request gets 503 with Retry-After.
     pub held_size: ByteSize,
-    /// Open connections. At the cap one in 32 is closed for new ones, those that waited longest for their clients.
+    /// Open connections. At the cap one in 32 of them is closed for new ones, those that waited longest for their clients.
     pub connections: usize,
     /// For a new connection's first byte, and then for all of a request's head from its first byte on.
     pub header_time: Duration,

@@ -63,15 +63,15 @@ pub const SETTINGS: &[Setting] = &[
     setting("MAYFLY_READY", "(4 a core, at most 64)", "ready children kept by each zygote"),
     setting(
         "MAYFLY_REFILL",
-        "(after; before on Cloud Run)",
-        "when used children are replaced: after the answer, or before it, for places that stop the processor between requests",
+        "(after; before where K_SERVICE is set)",
+        "when used children are replaced: after the answer, or before it, for places that stop the processor between requests, as Cloud Run does",
     ),
     setting("MAYFLY_RENEW_FORKS", "100000", "children after which a zygote is replaced"),
     setting("MAYFLY_RENEW_MINUTES", "60", "minutes after which a zygote is replaced"),
     setting(
         "MAYFLY_CONNECTIONS",
         "1024",
-        "open connections; beyond it one in 32 is closed, those that waited longest for their clients",
+        "open connections; beyond it one in 32 of them is closed, those that waited longest for their clients",
     ),
     setting(
         "MAYFLY_HEADER_MS",
