@@ -126,7 +126,7 @@ pub struct Timing {
     pub queue: Duration,
     /// Waiting for a ready child.
     pub start: Duration,
-    /// The script, from job sent to reply received.
+    /// Handing it the job, and the script, until the reply is received.
     pub run: Duration,
 }
 

@@ -5,9 +5,9 @@
 #   tools/setup.sh test    that, and what the tests need besides: strace
 #   tools/setup.sh gate    that, and what .ci/run needs besides: rustfmt, clippy, cargo-deny
 #
-# Debian 12 and 13 have all of it. As root, or with sudo, the packages are installed; otherwise the command to run is
-# printed and nothing is changed. The jail's Python packages are not installed on the machine: tools/jail_root.py puts
-# them into the build directory.
+# Debian 12 and 13 have all of it, the compiler in their security archive. As root, or with sudo, the packages are
+# installed; otherwise the command to run is printed and nothing is changed. The jail's Python packages are not installed
+# on the machine: tools/jail_root.py puts them into the build directory.
 set -eu
 
 purpose=${1:-build}
@@ -109,7 +109,7 @@ if [ "$(rust_minor)" -lt "$rust_needed" ]; then
     elif ! may_install && [ -z "$(apt-cache policy rustc 2>/dev/null)" ]; then
         stop "not root and no sudo, and this machine has no package lists yet, so please run:  apt-get update  (then this again)"
     else
-        stop "Debian's packages have no Rust 1.$rust_needed or newer here: install it with rustup, then run this again"
+        stop "the package lists have no Rust 1.$rust_needed or newer: add Debian's security archive, or install it with rustup, then run this again"
     fi
     hash -r
     [ "$(rust_minor)" -ge "$rust_needed" ] ||

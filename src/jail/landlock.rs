@@ -25,7 +25,8 @@ const WISHED: ABI = ABI::V6;
 /// Makes the ruleset.
 ///
 /// # Errors
-/// `EOPNOTSUPP` where the kernel has no Landlock, `ENOENT` when the jail root is gone.
+/// `EOPNOTSUPP` where the kernel has no Landlock that will do. A root that can't be opened is left out: nothing below it may
+/// be read then.
 pub fn make(plan: &Plan) -> Result<Ruleset, Errno> {
     let made = || -> Result<RulesetCreated, landlock::RulesetError> {
         let mut created = landlock::Ruleset::default()
