@@ -21,6 +21,7 @@ mod preload;
 mod refuse;
 mod report;
 
+pub use preload::is_always_loaded;
 pub use report::no_memory_for_the_job;
 
 use crate::jail::Jailed;
@@ -44,12 +45,6 @@ const RESERVE: usize = 16 * 1024 * 1024;
 /// What a script's main thread can count on of its 8 MiB of stack, whatever it did to its memory: to take a deeply nested list apart
 /// or to describe a failure.
 const STACK: usize = 1024 * 1024;
-
-/// Whether every zygote has this module of the standard library.
-#[must_use]
-pub fn is_always_loaded(module: &str) -> bool {
-    preload::STANDARD.split_whitespace().any(|loaded| loaded == module)
-}
 
 /// How often a zygote rehearses before it is frozen: `CPython` specialises code it has run a few times, which writes
 /// to it. Done before the fork, those pages stay shared.

@@ -13,6 +13,12 @@ pub(super) const STANDARD: &str = "
     warnings
 ";
 
+/// Whether every zygote has this module of the standard library.
+#[must_use]
+pub fn is_always_loaded(module: &str) -> bool {
+    STANDARD.split_whitespace().any(|loaded| loaded == module)
+}
+
 /// What a child rehearses: it defines, calls, and builds text, lists and dicts, as most scripts do.
 pub(super) const ORDINARY: &str = "\
 def main(count=3):
