@@ -7,6 +7,7 @@ Run it with the CPython that the mayfly binary embeds:  $(tools/python.sh) tools
     /packages/              third-party packages, precompiled
     /usr/lib/<multiarch>/   every shared library that the two above, CPython and the mayfly binary need
     /lib, /lib64            symlinks into /usr
+    /usr/lib/locale/C.utf8  the locale that the environment of a script names
     /usr/share/zoneinfo     symlink to the time zones of the tzdata package
     /usr/bin, /etc          empty
     /dev/null,zero,urandom  empty files for the devices to be mounted on
@@ -45,6 +46,7 @@ from pathlib import Path
 
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 MULTIARCH = sysconfig.get_config_var("MULTIARCH") or f"{platform.machine()}-linux-gnu"
+LOCALE = Path("/usr/lib/locale/C.utf8")
 STDLIB = Path(sysconfig.get_path("stdlib"))
 DYNLOAD = Path(sysconfig.get_config_var("DESTSHARED") or STDLIB / "lib-dynload")
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "python" / "requirements.txt"
@@ -176,9 +178,13 @@ def build(root: Path, requirements: list[Path], binary: Path | None, workshop: P
         (root / "usr/share").mkdir()
         (root / "usr/share/zoneinfo").symlink_to("../../packages/tzdata/zoneinfo")
 
+    if LOCALE.is_dir():
+        shutil.copytree(LOCALE, root / LOCALE.relative_to("/"), copy_function=shutil.copyfile)
+
     (root / "mayfly.json").write_text(json.dumps(manifest(packages, versions), indent=1, sort_keys=True) + "\n")
     set_modes(root)
-    return [STDLIB, DYNLOAD, *libraries, *([binary] if binary else [])]
+    locale = [path for path in LOCALE.rglob("*") if path.is_file()]
+    return [STDLIB, DYNLOAD, *libraries, *locale, *([binary] if binary else [])]
 
 
 def say(what: str) -> None:
