@@ -25,7 +25,7 @@ const FILE: &str = "/tmp/stdin";
 pub fn place(plan: &Plan, text: &str) -> Result<(), Errno> {
     // What is opened next gets the lowest number that is free.
     close(INPUT)?;
-    let reading = if plan.has_tmp() { in_a_file(text.as_bytes()) } else { in_a_socket(text.as_bytes()) }?;
+    let reading = if plan.has_tmp() { in_a_file(plan, text.as_bytes())? } else { in_a_socket(text.as_bytes())? };
     if reading.as_raw_fd() != INPUT {
         return Err(Errno::EBADF);
     }
@@ -33,7 +33,11 @@ pub fn place(plan: &Plan, text: &str) -> Result<(), Errno> {
     Ok(())
 }
 
-fn in_a_file(mut rest: &[u8]) -> Result<OwnedFd, Errno> {
+fn in_a_file(plan: &Plan, mut rest: &[u8]) -> Result<OwnedFd, Errno> {
+    if rest.len() as u64 > plan.tmp_bytes {
+        // Files may not be longer than /tmp is large, and who tries is ended by SIGXFSZ.
+        return Err(Errno::ENOSPC);
+    }
     let reading = open(FILE, OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_EXCL, Mode::S_IRUSR | Mode::S_IWUSR)?;
     // Another, so that neither has to be wound back.
     let writing = open(FILE, OFlag::O_WRONLY, Mode::empty());

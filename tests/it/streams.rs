@@ -3,7 +3,7 @@
 //! The same in every place, and whether the interpreter was warm or not.
 
 use crate::contract::{in_every_place, named};
-use crate::levels::{Place, attacked};
+use crate::levels::{Place, attacked, expected};
 use crate::server::Server;
 use crate::{Trial, trial};
 use serde_json::json;
@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
     if attacked().contains(&Place::NoFiles) {
         trials.push(trial("streams::no-files::input_can_be_read", input_can_be_read_without_files));
     }
+    trials.push(trial("streams::input_that_does_not_fit_in_tmp", input_that_does_not_fit_in_tmp));
     trials
 }
 
@@ -129,6 +130,19 @@ fn input_is_never_cut(server: &Server, place: Place) {
                 "{way}: {answer}"
             );
         }
+    }
+}
+
+fn input_that_does_not_fit_in_tmp() {
+    let text = "x".repeat(1_900_000) + "end";
+    for place in expected().into_iter().filter(|place| place.has_tmp()) {
+        let server = place.setup(&[("MAYFLY_PRELOAD", ""), ("MAYFLY_TMP_MB", "1")]).start();
+        let request = json!({ "script": reader("sys.stdin.read().encode()"), "stdin": text });
+        server.check_request(&request, 200, &json!({ "result": [text.len(), "xxxxxxxxx", "end"] }));
+        let answer = server.execute(&json!({ "script": reader("open(0).read().encode()"), "stdin": text })).json();
+        assert_eq!(answer["exception"]["message"], "[Errno 9] Bad file descriptor", "{answer}");
+        let script = "def main():\n    open('/tmp/mine', 'w').write('x' * 1_000_000)";
+        server.check_request(&json!({ "script": script, "stdin": text }), 200, &json!({ "result": null }));
     }
 }
 
