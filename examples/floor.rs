@@ -122,7 +122,7 @@ fn warm(orders: &str) -> Outcome<()> {
     let plan = &orders.plan;
     let thread_id = sys::thread_id_address()?;
     jail::close_inherited(plan).map_err(step)?;
-    let own_proc = OwnProc::open(plan)?;
+    let own_proc = OwnProc::open()?;
     let pins = Pins::new().ok();
     let maps_ids = ask_for_an_id_map(plan)?;
     jail::prepare(plan, maps_ids).map_err(step)?;

@@ -5,6 +5,7 @@
 
 mod input;
 
+use crate::handover;
 use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, Steps, verify};
 use crate::python::{self, Interpreter, Setup};
 use crate::sys;
@@ -219,14 +220,14 @@ fn give_up(channel: BorrowedFd<'_>, JailError { step, errno }: JailError) -> ! {
     sys::exit_now(NO_JAIL)
 }
 
-/// Until the descriptors are in place, number 3 is not the child's channel.
+/// Until the descriptors are in place, number `CONTROL` is not the child's channel.
 fn report_and_give_up(reporter: &std::io::Result<OwnedFd>, error: JailError) -> ! {
     if error.step == Step::Descriptors
         && let Ok(channel) = reporter
     {
         give_up(channel.as_fd(), error);
     }
-    match sys::inherited(3) {
+    match sys::inherited(handover::CONTROL) {
         Ok(channel) => give_up(channel.as_fd(), error),
         Err(_) => sys::exit_now(NO_JAIL),
     }

@@ -21,8 +21,8 @@ pub use limits::ChildLimits;
 pub use step::{JailError, Step, Steps};
 
 use crate::config::Level;
+use crate::handover;
 use crate::sys;
-use crate::zygote::own_proc;
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::unistd::{chdir, setsid};
@@ -194,7 +194,7 @@ pub fn clone_flags(plan: &Plan) -> CloneFlags {
 /// # Errors
 /// As [`prepare`].
 pub fn close_inherited(plan: &Plan) -> Result<(), JailError> {
-    let kept = if plan.level == Level::Nsjail { own_proc::PASSED } else { descriptors::CONTROL };
+    let kept = if plan.level == Level::Nsjail { handover::PROC } else { handover::CONTROL };
     Steps::new(plan).take(Step::ZygoteDescriptors, || sys::close_from(kept + 1))
 }
 
@@ -309,7 +309,7 @@ pub fn enter(
 ) -> Result<Jailed, JailError> {
     let steps = Steps::new(plan);
     let (channel, ruleset) = descriptors::keep(steps, descriptors, ruleset)?;
-    // Whoever reports a step that fails takes number 3 over again: it must stay open.
+    // Whoever reports a step that fails takes its number over again: it must stay open.
     let channel = ManuallyDrop::new(channel);
     steps.take(Step::Session, || setsid().map(drop))?;
     if plan.level == Level::Full {

@@ -26,6 +26,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
+pub mod handover;
 pub mod http;
 pub mod jail;
 pub mod job;

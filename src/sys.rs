@@ -13,6 +13,7 @@ mod process_end;
 pub use clone::{ByAnother, ThreadIdAddress, bare_fork, clone_by_another, clone_process, thread_id_address};
 pub use process_end::{Ended, How, cpu_time_of, own_cpu_time, reap, some_zombie};
 
+use crate::handover;
 use libc::{c_int, c_long, c_ulong};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -201,12 +202,12 @@ pub fn sacrifice(command: &mut Command) {
     }
 }
 
-/// Starts `command` with `control` as its descriptor 3, to be killed when the calling thread ends.
+/// Starts `command` with `control` as its descriptor [`handover::CONTROL`], to be killed when the calling thread ends.
 ///
 /// # Errors
 /// What `fork` and `execve` give.
 pub fn spawn_with_control(mut command: Command, control: OwnedFd) -> std::io::Result<Pid> {
-    pass(&mut command, &control, 3)?;
+    pass(&mut command, &control, handover::CONTROL)?;
     drop(control);
     // SAFETY: between fork and exec only prctl runs, which is async-signal-safe and allocates nothing.
     unsafe {

@@ -3,19 +3,14 @@
 //! Runs in the child. `O_CLOEXEC` would do nothing here, since nothing execs.
 
 use super::{ChildDescriptors, JailError, Ruleset, Step, Steps};
+use crate::handover::{CONTROL, RULESET};
 use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use std::os::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 
-/// The number of the one descriptor that a zygote or a cold child is started with, and of the child's channel.
-pub const CONTROL: RawFd = 3;
-
-/// Where the Landlock ruleset waits until it is put in force, and then is closed.
-const RULESET: RawFd = 4;
-
-/// Moves the channel to number 3, the outputs to 1 and 2 and the ruleset to 4, and closes the rest. Descriptor 0 is
+/// Moves the channel to [`CONTROL`], the outputs to 1 and 2 and the ruleset to [`RULESET`], and closes the rest. Descriptor 0 is
 /// /dev/null, opened anew: the flags of the zygote's own, which `fcntl` sets, would be those of all its children.
 pub fn keep(
     steps: Steps<'_>,

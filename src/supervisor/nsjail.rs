@@ -4,10 +4,10 @@
 //! root, ids, sizes) is filled in here. Our own limits and filter are applied inside as well. Nothing of a request comes
 //! near nsjail: neither its configuration nor its log.
 
+use crate::handover::{self, CONFIGURATION, PROGRAM};
 use crate::jail::{Plan, TMP_INODES, slot_id};
 use crate::sys::{self, Ended, How};
 use crate::zygote::handle::ENVIRONMENT;
-use crate::zygote::own_proc;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -28,12 +28,6 @@ use tokio::task::JoinHandle;
 
 /// The policy, with words between @ to fill in.
 const POLICY: &str = include_str!("../../seccomp/nsjail.cfg");
-
-/// The number under which nsjail reads its configuration.
-const CONFIGURATION: i32 = 5;
-
-/// The number under which it finds the program; `seccomp/nsjail.cfg` names it.
-const PROGRAM: i32 = 6;
 
 /// How much of what one nsjail says is kept, in bytes.
 const MAX_COMPLAINTS: usize = 4096;
@@ -66,7 +60,7 @@ impl Wrapper {
         command.arg("--config").arg(format!("/proc/self/fd/{CONFIGURATION}"));
         // A group of its own, by which `reap_left_behind` finds what is left of it.
         command.env_clear().process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        sys::pass(&mut command, &open_path("/proc", libc::O_DIRECTORY)?, own_proc::PASSED)?;
+        sys::pass(&mut command, &open_path("/proc", libc::O_DIRECTORY)?, handover::PROC)?;
         sys::pass(&mut command, &in_memory(&configuration(plan, slot)?)?, CONFIGURATION)?;
         // Not by its path, where a newer one may lie by now.
         sys::pass(&mut command, &open_path("/proc/self/exe", 0)?, PROGRAM)?;
@@ -240,7 +234,7 @@ mod tests {
     #[test]
     fn the_numbers_in_the_policy_are_the_ones_passed() {
         assert!(POLICY.contains(&format!("path: \"/proc/self/fd/{PROGRAM}\"")));
-        assert!(POLICY.contains(&format!("pass_fd: {}\n", own_proc::PASSED)));
+        assert!(POLICY.contains(&format!("pass_fd: {}\n", handover::PROC)));
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //!
 //! Runs in the zygote, and in a cold child before it is jailed. The descriptor is closed with all others when the child is.
 
-use crate::config::Level;
-use crate::jail::Plan;
+use crate::handover;
 use crate::sys;
 use crate::sys::memory::{self, Access};
 use nix::errno::Errno;
@@ -15,22 +14,24 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
-/// The number that nsjail hands a directory of /proc over as: inside it there is none.
-pub const PASSED: i32 = 4;
-
 /// A directory of /proc.
 #[derive(Debug)]
 pub struct OwnProc(OwnedFd);
 
 impl OwnProc {
-    /// Opens it, or takes over the one that was handed in.
+    /// Takes over the one that nsjail handed in: inside it there is no /proc.
+    ///
+    /// # Errors
+    /// `EBADF` when none was.
+    pub fn handed_in() -> Result<Self, Errno> {
+        sys::inherited(handover::PROC).map(Self)
+    }
+
+    /// Opens it.
     ///
     /// # Errors
     /// `ENOENT`, `EACCES` where there is no /proc.
-    pub fn open(plan: &Plan) -> Result<Self, Errno> {
-        if plan.level == Level::Nsjail {
-            return sys::inherited(PASSED).map(Self);
-        }
+    pub fn open() -> Result<Self, Errno> {
         open("/proc", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map(Self)
     }
 

@@ -8,6 +8,7 @@ use super::written::Written;
 use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::child::{self, Mind};
 use crate::config::Level;
+use crate::handover;
 use crate::jail::{self, ChildDescriptors, JailError, Parentage, Plan, Ruleset, Step, Steps};
 use crate::python::{self, Setup};
 use crate::sys::pins::Pins;
@@ -23,7 +24,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 /// Serves orders until the supervisor goes away. The exit status only matters to a person who started it by hand.
 #[must_use]
 pub fn run() -> i32 {
-    let Ok(control) = sys::inherited(3) else {
+    let Ok(control) = sys::inherited(handover::CONTROL) else {
         eprintln!("mayfly: this command is started by `mayfly serve`, not by hand");
         return 2;
     };
@@ -104,7 +105,8 @@ impl Zygote {
         let fail = |step: Step| move |errno: Errno| JailError { step, errno: errno as i32 };
         let thread_id = sys::thread_id_address().map_err(fail(Step::Clone))?;
         jail::close_inherited(&plan)?;
-        let own_proc = OwnProc::open(&plan).map_err(fail(Step::Alone))?;
+        let own_proc = if plan.level == Level::Nsjail { OwnProc::handed_in() } else { OwnProc::open() };
+        let own_proc = own_proc.map_err(fail(Step::Alone))?;
         // Before the user namespace, while they may be exempt from the limit of locked memory.
         let pins = if matches!(role, Role::Warm { .. }) { Pins::new().ok() } else { None };
         jail::prepare(&plan, || {
