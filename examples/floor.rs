@@ -14,22 +14,24 @@
 //! Settings are the server's: `MAYFLY_ISOLATION`, `MAYFLY_PRELOAD`, `MAYFLY_MEMORY_MB`, … It prints one line of JSON; times are
 //! in microseconds.
 
-use mayfly::child;
-use mayfly::config::{Config, Level, Wanted};
+use mayfly::children::command::ENVIRONMENT;
+use mayfly::children::launcher::Launcher;
+use mayfly::children::reaper::Reaper;
+use mayfly::children::slots::Slots;
+use mayfly::config::{Config, Wanted};
 use mayfly::jail::{self, ChildDescriptors, ChildLimits, Ids, Jailed, Parentage, Plan, Ruleset};
+use mayfly::level::Level;
+use mayfly::orders::{Purpose, Spawn};
 use mayfly::python::{self, Interpreter, Setup};
-use mayfly::supervisor::capabilities::Manifest;
-use mayfly::supervisor::isolation::Tools;
-use mayfly::supervisor::reaper::Reaper;
-use mayfly::supervisor::slots::Slots;
+use mayfly::survey::isolation::Tools;
+use mayfly::survey::manifest::Manifest;
 use mayfly::sys;
 use mayfly::sys::pins::Pins;
 use mayfly::wire::{self, Hello, JobFrame, Reply};
-use mayfly::zygote::handle::{ENVIRONMENT, Launcher};
-use mayfly::zygote::own_proc::OwnProc;
-use mayfly::zygote::pages;
-use mayfly::zygote::written::Written;
-use mayfly::zygote::{Purpose, Spawn};
+use mayfly::worker::child;
+use mayfly::worker::own_proc::OwnProc;
+use mayfly::worker::pages;
+use mayfly::worker::written::Written;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
@@ -68,7 +70,7 @@ struct Orders {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.first().map(String::as_str) {
-        Some("zygote" | "child") => return ExitCode::from(u8::try_from(mayfly::zygote::process::run()).unwrap_or(1)),
+        Some("zygote" | "child") => return ExitCode::from(u8::try_from(mayfly::worker::zygote::run()).unwrap_or(1)),
         Some("warm") => arguments.get(1).ok_or("no orders").map_err(Into::into).and_then(|orders| warm(orders)),
         _ => find_out(&arguments),
     };
@@ -283,7 +285,7 @@ impl Floor<'_> {
         Ok(Run { made: (ready - began).as_micros(), answered, faults: ended.minor_faults.into() })
     }
 
-    /// The child's life, as in `mayfly::child`, with the rehearsal left to choice.
+    /// The child's life, as in `mayfly::worker::child`, with the rehearsal left to choice.
     fn be_child(&mut self, number: usize, descriptors: ChildDescriptors) -> ! {
         match self.serve(number, descriptors) {
             Ok(()) => sys::exit_now(0),

@@ -91,7 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
         }
     };
     match matches.subcommand() {
-        Some(("zygote" | "child", _)) => crate::zygote::process::run(),
+        Some(("zygote" | "child", _)) => crate::worker::zygote::run(),
         Some((name, given)) => match config(given) {
             Ok(config) => {
                 log::start(if name == "serve" { config.log } else { LogForm::Text }, name);

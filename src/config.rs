@@ -9,6 +9,7 @@ mod settings;
 pub use settings::{SETTINGS, Setting};
 
 use crate::job::{ByteSize, Limits};
+use crate::level::Level;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,35 +22,6 @@ pub enum Wanted {
     Auto,
     /// This one or no start.
     Only(Level),
-}
-
-/// An isolation level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Level {
-    /// Namespaces, own root, and all of `Seccomp`.
-    Full,
-    /// No namespaces: filter, limits and what path policy the kernel grants.
-    Seccomp,
-    /// nsjail around a cold child.
-    Nsjail,
-}
-
-impl Level {
-    /// As it stands in settings, answers and headers.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Seccomp => "seccomp",
-            Self::Nsjail => "nsjail",
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// How children start.

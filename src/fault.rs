@@ -8,7 +8,7 @@
 #[cfg(not(debug_assertions))]
 compile_error!("fault-injection is for test builds: no optimised build may be made to leave out a layer");
 
-use crate::jail::{Plan, Step};
+use crate::jail::Step;
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -82,16 +82,6 @@ static ZYGOTES: AtomicU32 = AtomicU32::new(0);
 /// Children that this process, a zygote, has ordered; a child has its own number in it.
 static CHILDREN: AtomicU32 = AtomicU32::new(0);
 
-/// For the supervisor: the plan for the next zygote.
-#[must_use]
-pub fn numbered(plan: &Plan) -> Plan {
-    let mut plan = plan.clone();
-    if plan.faults.fail.is_some() {
-        plan.faults.zygotes_before = ZYGOTES.fetch_add(1, Ordering::Relaxed);
-    }
-    plan
-}
-
 /// For a zygote: it is about to make a child.
 pub fn count_child() {
     CHILDREN.fetch_add(1, Ordering::Relaxed);
@@ -105,6 +95,16 @@ pub fn supervisor_leaves_out(name: &str) -> bool {
 }
 
 impl Faults {
+    /// For the supervisor: the faults of the next zygote.
+    #[must_use]
+    pub fn for_next_zygote(&self) -> Self {
+        let mut faults = self.clone();
+        if faults.fail.is_some() {
+            faults.zygotes_before = ZYGOTES.fetch_add(1, Ordering::Relaxed);
+        }
+        faults
+    }
+
     /// As the environment asks.
     ///
     /// # Panics

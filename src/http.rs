@@ -1,19 +1,19 @@
-//! The HTTP front: connections and their deadlines, routes, request → [`Job`], [`Report`] → response.
+//! The HTTP front: connections and their deadlines, routes, request → [`Job`], report → response.
 //!
 //! Runs in the supervisor process only. It knows JSON requests and hyper, and nobody else does; it knows nothing of
-//! processes, jails or Python, and reaches them through [`Execute`] alone. A client is a stranger: every byte is
+//! processes, jails or Python, and reaches them through [`Service`] alone. A client is a stranger: every byte is
 //! checked, counted and waited for under a deadline before anything is done with it.
 //!
 //! The way of one request over HTTP/1.1:
 //!
 //! ```text
 //! socket → listen (cap, evict) → connection (which protocol?) → gate (head + framing: strict, one at a time)
-//!        → hyper → routes → body (size, deadline) → request (JSON → Job) → Execute → answer (Report → bytes) → socket
+//!        → hyper → routes → body (size, deadline) → request (JSON → Job) → Service → answer (Report → bytes) → socket
 //! ```
 //!
 //! HTTP/2 takes the same way; there hyper and h2 do the framing and the gate only moves bytes.
 //!
-//! A client that goes away, or that shuts down its sending side, drops the future of [`Execute::execute`]: TCP shows
+//! A client that goes away, or that shuts down its sending side, drops the future of [`Service::run`]: TCP shows
 //! both as the same end of input. What a wrong request gets is in `docs/api.md`.
 
 mod answer;
@@ -35,7 +35,7 @@ mod request_id;
 mod routes;
 
 use crate::job::{ByteSize, Job, Limits};
-use crate::outcome::{Refusal, Report};
+use crate::service::Service;
 use budget::Budget;
 use request_id::RequestIds;
 use std::future::Future;
@@ -43,24 +43,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-
-/// What the front needs of whoever runs scripts.
-pub trait Execute: Send + Sync + 'static {
-    /// Runs one job. Dropping the future means that the client went away: the child is killed, its place is free.
-    fn execute(&self, job: Job) -> impl Future<Output = Result<Report, Refusal>> + Send;
-
-    /// Whether a script posted now would be run: an interpreter is warm and the service is not draining.
-    fn ready(&self) -> bool;
-
-    /// Whether the service works at all; `false` asks the platform to restart it.
-    fn alive(&self) -> bool;
-
-    /// The body of `GET /capabilities`.
-    fn capabilities(&self) -> serde_json::Value;
-
-    /// The isolation level in force; it never changes after start.
-    fn isolation(&self) -> &'static str;
-}
 
 /// What the front holds clients to. Every value comes from `config`.
 #[derive(Debug, Clone)]
@@ -99,8 +81,8 @@ pub fn job_from_json(body: &[u8], settings: &HttpSettings) -> Result<Job, String
 }
 
 /// What every connection shares.
-struct Front<E> {
-    service: Arc<E>,
+struct Front<S> {
+    service: Arc<S>,
     settings: Arc<HttpSettings>,
     budget: Arc<Budget>,
     ids: RequestIds,
@@ -111,9 +93,9 @@ struct Front<E> {
 /// Serves until `shutdown` ends, then drains: no new connections, requests in flight are finished, each answer says
 /// that its connection closes, and what is left after the drain time is cut off. The caller owns port and lifetime;
 /// dropping this future cuts everything off at once.
-pub async fn serve<E: Execute>(
+pub async fn serve<S: Service>(
     listener: TcpListener,
-    service: Arc<E>,
+    service: Arc<S>,
     settings: Arc<HttpSettings>,
     shutdown: impl Future<Output = ()>,
 ) {

@@ -21,7 +21,8 @@
 //! The nouns: [`value`], [`job`], [`outcome`], [`wire`], [`config`]. The supervisor's side: [`http`], [`supervisor`],
 //! [`machine`]. The other side: [`zygote`], [`child`], [`jail`], [`python`]. Below all: [`sys`]. Around all: [`cli`].
 
-pub mod child;
+pub mod capabilities;
+pub mod children;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "fault-injection")]
@@ -30,11 +31,15 @@ pub mod handover;
 pub mod http;
 pub mod jail;
 pub mod job;
+pub mod level;
 pub mod machine;
+pub mod orders;
 pub mod outcome;
 pub mod python;
+pub mod service;
 pub mod supervisor;
+pub mod survey;
 pub mod sys;
 pub mod value;
 pub mod wire;
-pub mod zygote;
+pub mod worker;

@@ -4,35 +4,29 @@
 //! its own clock, its own kills and the kernel's word.
 
 pub mod admission;
-pub mod capabilities;
-pub mod child;
-pub mod cold;
 pub mod drive;
-pub mod isolation;
-pub mod nsjail;
 pub mod output;
-pub mod pool;
-pub mod reaper;
-pub mod remedy;
 pub mod routing;
-pub mod slots;
 pub mod verdict;
 
 use self::admission::Admission;
-use self::capabilities::Manifest;
-use self::child::Child;
-use self::cold::Nursery;
-use self::isolation::{Attempt, Tools, Unavailable};
-use self::pool::{Kind, Pool};
-use self::reaper::Reaper;
-use self::slots::Slots;
-use crate::config::{Config, Level, Refill, StartPath};
-use crate::http::Execute;
+use crate::capabilities::Capabilities;
+use crate::children::child::Child;
+use crate::children::cold::Nursery;
+use crate::children::launcher::Launcher;
+use crate::children::pool::{Kind, Pool};
+use crate::children::reaper::Reaper;
+use crate::children::slots::Slots;
+use crate::config::{Config, Refill, StartPath};
 use crate::jail::{ChildLimits, Ids, Plan};
 use crate::job::Job;
+use crate::level::Level;
 use crate::outcome::{Refusal, Report, Timing};
+use crate::service::Service;
+use crate::survey::isolation::{Attempt, Tools, Unavailable};
+use crate::survey::layers::layers;
+use crate::survey::manifest::{Manifest, top};
 use crate::wire::{self, JobFrame};
-use crate::zygote::handle::Launcher;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -163,7 +157,7 @@ impl Supervisor {
             attempts,
             heavy: (manifest.modules.iter().map(String::as_str))
                 .chain(routing::STANDARD_WHEN_LOADED)
-                .chain(config.preload.iter().map(|module| routing::top(module)))
+                .chain(config.preload.iter().map(|module| top(module)))
                 .filter(|module| !crate::python::is_always_loaded(module))
                 .map(str::to_owned)
                 .collect(),
@@ -294,7 +288,7 @@ impl Supervisor {
             (_, Some(pool)) => pool,
             (Source::Cold(nursery), None) => {
                 let named = routing::named(&job.script, &self.heavy);
-                let preload = self.config.preload.iter().filter(|module| named.contains(routing::top(module)));
+                let preload = self.config.preload.iter().filter(|module| named.contains(top(module)));
                 return nursery.make(preload.cloned().collect(), job.limits).await;
             }
             (Source::Warm { .. }, None) => return Err(Refusal::NoZygote),
@@ -308,8 +302,8 @@ impl Supervisor {
     }
 }
 
-impl Execute for Supervisor {
-    fn execute(&self, job: Job) -> impl Future<Output = Result<Report, Refusal>> + Send {
+impl Service for Supervisor {
+    fn run(&self, job: Job) -> impl Future<Output = Result<Report, Refusal>> + Send {
         self.run(job)
     }
 
@@ -325,8 +319,10 @@ impl Execute for Supervisor {
         true
     }
 
-    fn capabilities(&self) -> serde_json::Value {
-        capabilities::describe(self)
+    fn capabilities(&self) -> Capabilities {
+        let layers = layers(&self.plan, &self.attempts);
+        let tmp_bytes = if self.plan.has_tmp() { self.config.tmp_size.0 } else { 0 };
+        Capabilities::new(&self.config, &self.manifest, self.plan.level.as_str(), layers, tmp_bytes)
     }
 
     fn isolation(&self) -> &'static str {

@@ -410,7 +410,7 @@ fn environment(server: &Server, family: Family) {
             .filter(|line| !line.is_empty())
             .map(|line| String::from_utf8_lossy(line).split('=').next().unwrap_or_default().to_owned())
             .collect();
-        let allowed = mayfly::zygote::handle::ENVIRONMENT.iter().map(|(name, _)| *name).chain(["LD_LIBRARY_PATH"]);
+        let allowed = mayfly::children::command::ENVIRONMENT.iter().map(|(name, _)| *name).chain(["LD_LIBRARY_PATH"]);
         let allowed: BTreeSet<String> = allowed.map(str::to_owned).collect();
         assert!(names.is_subset(&allowed), "{:?}", names.difference(&allowed));
     }

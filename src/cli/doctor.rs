@@ -1,14 +1,16 @@
 //! `mayfly doctor`: which isolation this machine grants, what is missing, and what would grant it.
 
 use super::exit;
-use crate::config::{Config, Level};
+use crate::children::launcher::Launcher;
+use crate::children::reaper::Reaper;
+use crate::children::slots::Slots;
+use crate::config::Config;
 use crate::jail::Plan;
-use crate::supervisor::capabilities::{Layer, Manifest, layers};
-use crate::supervisor::isolation::{Attempt, Tools};
-use crate::supervisor::reaper::Reaper;
-use crate::supervisor::remedy::Surroundings;
-use crate::supervisor::slots::Slots;
-use crate::zygote::handle::Launcher;
+use crate::level::Level;
+use crate::survey::isolation::{Attempt, Tools};
+use crate::survey::layers::{Layer, layers};
+use crate::survey::manifest::Manifest;
+use crate::survey::remedy::Surroundings;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 

@@ -4,12 +4,13 @@
 //! behind the gate, and ends what idles, stalls or outlives the server. Dropping the task closes the socket and gives
 //! up whatever the client was waiting for.
 
+use super::Front;
 use super::answer::raw_error;
 use super::gate::{DRAIN_IDLE, Gate, Signals, Times};
 use super::line::Line;
 use super::presence::Presence;
 use super::routes::respond;
-use super::{Execute, Front};
+use crate::service::Service;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -41,7 +42,7 @@ const RESETS: usize = 20;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves one client until it or we have enough.
-pub(super) async fn run<E: Execute>(stream: TcpStream, front: Arc<Front<E>>, presence: Arc<Presence>) {
+pub(super) async fn run<S: Service>(stream: TcpStream, front: Arc<Front<S>>, presence: Arc<Presence>) {
     // An answer is one write; without this its tail could wait for the client's acknowledgement. Failing costs time only.
     let _ = stream.set_nodelay(true);
     let settings = &front.settings;
@@ -79,7 +80,7 @@ async fn drained(draining: &mut watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-async fn serve_http1<E: Execute>(gate: Gate, front: Arc<Front<E>>, presence: Arc<Presence>, signals: Arc<Signals>) {
+async fn serve_http1<S: Service>(gate: Gate, front: Arc<Front<S>>, presence: Arc<Presence>, signals: Arc<Signals>) {
     let mut draining = front.draining.clone();
     let told = Arc::clone(&signals);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -99,7 +100,7 @@ async fn serve_http1<E: Execute>(gate: Gate, front: Arc<Front<E>>, presence: Arc
     let _ = connection.await;
 }
 
-async fn serve_http2<E: Execute>(gate: Gate, front: Arc<Front<E>>, presence: Arc<Presence>, signals: Arc<Signals>) {
+async fn serve_http2<S: Service>(gate: Gate, front: Arc<Front<S>>, presence: Arc<Presence>, signals: Arc<Signals>) {
     let mut draining = front.draining.clone();
     let idle = front.settings.idle_time;
     let watched = Arc::clone(&presence);

@@ -8,7 +8,8 @@ use super::body::{self, Bodies, BodyFault};
 use super::encode::{Encoded, encode};
 use super::line::{Line, Spent};
 use super::presence::Presence;
-use super::{Execute, Front, request};
+use super::{Front, request};
+use crate::service::Service;
 use crate::value::Token;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
@@ -18,8 +19,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Serves one request.
-pub(super) async fn execute<E: Execute>(
-    front: &Front<E>,
+pub(super) async fn execute<S: Service>(
+    front: &Front<S>,
     presence: &Arc<Presence>,
     request: Request<Incoming>,
     line: &mut Line,
@@ -58,7 +59,7 @@ pub(super) async fn execute<E: Execute>(
 
     let Some(mut busy) = presence.begin() else { return no_room() };
     let include = job.include;
-    match front.service.execute(job).await {
+    match front.service.run(job).await {
         Err(refusal) => Answer::refusal(&refusal),
         Ok(report) => {
             let begun = Instant::now();

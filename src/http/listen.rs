@@ -5,7 +5,8 @@
 
 use super::answer::raw_error;
 use super::presence::Presence;
-use super::{Execute, Front, connection};
+use super::{Front, connection};
+use crate::service::Service;
 use hyper::StatusCode;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -36,8 +37,8 @@ const TURNED_AWAY: usize = 64;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The connections there are.
-struct Open<E> {
-    front: Arc<Front<E>>,
+struct Open<S> {
+    front: Arc<Front<S>>,
     tasks: JoinSet<()>,
     known: HashMap<Id, (Arc<Presence>, AbortHandle)>,
     turned_away: JoinSet<()>,
@@ -45,9 +46,9 @@ struct Open<E> {
 }
 
 /// Accepts until `shutdown` ends, then drains.
-pub(super) async fn run<E: Execute>(
+pub(super) async fn run<S: Service>(
     listener: TcpListener,
-    front: Arc<Front<E>>,
+    front: Arc<Front<S>>,
     drain: watch::Sender<bool>,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -95,7 +96,7 @@ pub(super) async fn run<E: Execute>(
     open.tasks.shutdown().await;
 }
 
-impl<E: Execute> Open<E> {
+impl<S: Service> Open<S> {
     /// Serves a connection if there is room for it, or room can be made.
     async fn admit(&mut self, stream: TcpStream) {
         /// How often those already accepted are let run first: some may only have to be seen to be gone.

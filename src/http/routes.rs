@@ -2,13 +2,14 @@
 //!
 //! Runs in the supervisor.
 
+use super::Front;
 use super::answer::{self, Answer, REQUEST_ID, Sending};
 use super::execute::execute;
 use super::gate::{LARGEST_HEAD, Signals};
 use super::head;
 use super::line::Line;
 use super::presence::Presence;
-use super::{Execute, Front};
+use crate::service::Service;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
@@ -59,8 +60,8 @@ impl Route {
 }
 
 /// Answers one request.
-pub(super) async fn respond<E: Execute>(
-    front: Arc<Front<E>>,
+pub(super) async fn respond<S: Service>(
+    front: Arc<Front<S>>,
     presence: Arc<Presence>,
     signals: Arc<Signals>,
     request: Request<Incoming>,
@@ -98,7 +99,7 @@ fn is_head_too_large(request: &Request<Incoming>) -> bool {
 }
 
 /// Everything but `POST /execute`.
-fn answer_without_body<E: Execute>(service: &E, route: Route, method: &Method) -> Answer {
+fn answer_without_body<S: Service>(service: &S, route: Route, method: &Method) -> Answer {
     // CONNECT has an authority in place of a path.
     if method == Method::CONNECT {
         return method_not_allowed("GET, HEAD, POST");
@@ -116,7 +117,7 @@ fn answer_without_body<E: Execute>(service: &E, route: Route, method: &Method) -
         Route::Health if !service.alive() => not_now("not alive"),
         Route::Ready => Answer::new(StatusCode::OK, "ok", br#"{"status":"ready"}"#.to_vec()),
         Route::Version => Answer::new(StatusCode::OK, "ok", version()),
-        Route::Capabilities => Answer::new(StatusCode::OK, "ok", service.capabilities().to_string().into_bytes()),
+        Route::Capabilities => Answer::new(StatusCode::OK, "ok", capabilities(service)),
         Route::Health | Route::Execute | Route::None => {
             Answer::new(StatusCode::OK, "ok", br#"{"status":"alive"}"#.to_vec())
         }
@@ -132,6 +133,11 @@ fn method_not_allowed(methods: &'static str) -> Answer {
 
 fn not_now(message: &str) -> Answer {
     Answer::error(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message)
+}
+
+fn capabilities<S: Service>(service: &S) -> Vec<u8> {
+    // Writing plain data to memory can't fail.
+    serde_json::to_vec(&service.capabilities()).unwrap_or_default()
 }
 
 fn version() -> Vec<u8> {

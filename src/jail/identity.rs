@@ -3,7 +3,7 @@
 //! Runs in the zygote and in the child.
 
 use super::{Ids, Plan};
-use crate::config::Level;
+use crate::level::Level;
 use crate::sys;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};

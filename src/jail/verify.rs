@@ -4,7 +4,7 @@
 //! all checks run; what the filter answers by killing is the containment tests' business.
 
 use super::{Jailed, Plan, root};
-use crate::config::Level;
+use crate::level::Level;
 use crate::sys;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};

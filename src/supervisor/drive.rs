@@ -3,9 +3,9 @@
 //! Runs in the supervisor. Every byte from the child is an attacker's: lengths are checked before anything is allocated, and
 //! nothing waits past the deadline.
 
-use super::child::Child;
-use super::output::Output;
+use super::output::{FLOOD, Output};
 use super::verdict::Stop;
+use crate::children::child::Child;
 #[cfg(feature = "fault-injection")]
 use crate::fault::supervisor_leaves_out;
 use crate::job::{Job, Limits};
@@ -15,9 +15,6 @@ use crate::sys::Ended;
 use crate::wire::{self, Reply};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
-
-/// Output beyond this many bytes, both streams together, stops the script.
-pub const FLOOD: u64 = 64 * 1024 * 1024;
 
 /// A reply may take this many times the result's size as JSON (a float takes nine bytes here and three there), or hold as much
 /// text: the runner clips what it says of a failure to 25,000 characters, each of six bytes at most.

@@ -11,6 +11,9 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// Output beyond this many bytes, both streams together, stops the script.
+pub const FLOOD: u64 = 64 * 1024 * 1024;
+
 /// What one read takes: a pipe's whole capacity (`pipe(7)`).
 const CHUNK: usize = 64 * 1024;
 

@@ -9,12 +9,6 @@ use std::collections::BTreeSet;
 pub(crate) const STANDARD_WHEN_LOADED: [&str; 10] =
     ["asyncio", "concurrent", "hashlib", "logging", "pathlib", "secrets", "sqlite3", "tempfile", "uuid", "zoneinfo"];
 
-/// The module that has to be imported first: `scipy` of `scipy.stats`.
-#[must_use]
-pub fn top(module: &str) -> &str {
-    module.split_once('.').map_or(module, |(top, _)| top)
-}
-
 /// The importable modules that a script's text mentions as whole words, be it in an import or in a string.
 #[must_use]
 pub fn named(script: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {

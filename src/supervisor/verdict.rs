@@ -62,7 +62,7 @@ pub fn decide(stop: Stop, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> O
             Code::OutputLimit,
             format!(
                 "the script wrote more than {} of output and was stopped",
-                crate::job::ByteSize(super::drive::FLOOD)
+                crate::job::ByteSize(super::output::FLOOD)
             ),
         ),
         Stop::Ended(ended) => from_end(ended.how, limits, cpu_seconds, cpu),

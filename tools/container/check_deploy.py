@@ -87,7 +87,7 @@ def check_patience(name: str, pod: dict, container: dict) -> None:
     memory = int(limits["memory"].removesuffix("Gi")) * 1024 - 200
     places = min(int(limits["cpu"]) * 16, memory // setting("MAYFLY_MEMORY_MB"))
     turns = math.ceil(pod["containerConcurrency"] / places)
-    # Ten seconds for a child: `TAKE_TIME` of src/supervisor/pool.rs.
+    # Ten seconds for a child: `TAKE_TIME` of src/children/pool.rs.
     longest = turns * setting("MAYFLY_MAX_WALL_MS") / 1000 + 10
     demand(pod["timeoutSeconds"] >= longest, f"{name}: a request may take {longest} s, and the platform ends it sooner")
 

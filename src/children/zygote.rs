@@ -3,15 +3,15 @@
 //! Runs in the supervisor. A zygote runs no request's code, but it is still only believed in what it can't lie about: a
 //! child it claims to have made is waited for by its pid, and an answer that is late or odd ends the zygote.
 
-pub use super::command::{ENVIRONMENT, command};
-use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
-use crate::config::Level;
+use super::command::command;
+use super::launcher::{Launcher, Process};
+use super::reaper::Reaper;
 use crate::jail::{Ids, JailError, Plan, Step};
-use crate::supervisor::reaper::Reaper;
+use crate::level::Level;
+use crate::orders::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::sys;
 use crate::sys::message::{self, Received};
 use crate::wire;
-use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
@@ -73,49 +73,6 @@ impl fmt::Display for ZygoteError {
 
 impl std::error::Error for ZygoteError {}
 
-/// Starts processes from one thread that lives as long as the supervisor: the kernel kills a zygote and its
-/// children when the *thread* that is their parent ends (`PR_SET_PDEATHSIG(2const)`).
-#[derive(Debug, Clone)]
-pub struct Launcher {
-    orders: std::sync::mpsc::Sender<Launch>,
-}
-
-struct Launch {
-    command: Command,
-    control: OwnedFd,
-    started: tokio::sync::oneshot::Sender<io::Result<Process>>,
-    reaper: Reaper,
-}
-
-impl Launcher {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// When no thread can be made.
-    pub fn start() -> io::Result<Self> {
-        let (orders, incoming) = std::sync::mpsc::channel::<Launch>();
-        std::thread::Builder::new().name("launcher".to_owned()).spawn(move || {
-            for Launch { command, control, started, reaper } in incoming {
-                let process = sys::spawn_with_control(command, control).map(|pid| {
-                    reaper.expect(pid);
-                    Process { pid, reaper }
-                });
-                // When nobody waits any more, this drops it.
-                let _ = started.send(process);
-            }
-            // All senders are gone: the supervisor is ending, and so may what it started.
-        })?;
-        Ok(Self { orders })
-    }
-
-    async fn launch(&self, command: Command, control: OwnedFd, reaper: Reaper) -> io::Result<Process> {
-        let (started, answer) = tokio::sync::oneshot::channel();
-        let gone = || io::Error::other("the launcher thread ended");
-        self.orders.send(Launch { command, control, started, reaper }).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
-    }
-}
-
 /// A child just cloned: not yet jailed, not yet trusted with a job.
 #[derive(Debug)]
 pub struct Newborn {
@@ -129,28 +86,6 @@ pub struct Newborn {
     pub stdout: OwnedFd,
     /// Read end of its stderr.
     pub stderr: OwnedFd,
-}
-
-/// A process that was started. Dropping it kills and reaps it.
-#[derive(Debug)]
-struct Process {
-    pid: Pid,
-    reaper: Reaper,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = kill(self.pid, Signal::SIGKILL);
-        self.reaper.bury(self.pid);
-    }
-}
-
-impl Process {
-    /// Its pid, for one who sees to its end from here on.
-    fn release(self) -> Pid {
-        let process = std::mem::ManuallyDrop::new(self);
-        process.pid
-    }
 }
 
 /// A running zygote. Dropping it kills and reaps the process; its children live on.
@@ -176,7 +111,7 @@ impl Zygote {
         command: Command,
     ) -> Result<Self, ZygoteError> {
         #[cfg(feature = "fault-injection")]
-        let plan = &crate::fault::numbered(plan);
+        let plan = &Plan { faults: plan.faults.for_next_zygote(), ..plan.clone() };
         let mut zygote = Self::launch(launcher, reaper, plan.level, command).await?;
         let warm_up = async {
             zygote.say(&Order::Setup { plan: plan.clone(), role }).await?;

@@ -1,17 +1,8 @@
-//! The zygote: a process of one thread with a warm interpreter, from which children are cloned.
+//! What the supervisor and a zygote say to each other.
 //!
-//! `process` runs in the zygote, `handle` in the supervisor. They talk over one `SOCK_SEQPACKET` pair, a message a packet.
-//! No byte of any request passes here: the supervisor asks for a child, the zygote makes the child's three channels,
-//! clones it with `CLONE_PARENT` and hands the supervisor's ends over; the job goes straight to the child.
-//!
-//! The same process without an interpreter serves as probe and as the parent of one cold child.
-
-mod command;
-pub mod handle;
-pub mod own_proc;
-pub mod pages;
-pub mod process;
-pub mod written;
+//! Used in both. They talk over one `SOCK_SEQPACKET` pair, a message a packet. No byte of any request passes here: the
+//! supervisor asks for a child, the zygote makes the child's three channels, clones it and hands the supervisor's ends over;
+//! the job goes straight to the child.
 
 use crate::jail::{ChildLimits, Plan};
 use serde::{Deserialize, Serialize};

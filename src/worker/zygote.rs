@@ -2,14 +2,14 @@
 //!
 //! Runs in `mayfly zygote` and `mayfly child`, with one thread. It never reads anything but orders, and knows nothing of any request.
 
+use super::child::{self, Mind};
 use super::own_proc::OwnProc;
 use super::pages;
 use super::written::Written;
-use super::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
-use crate::child::{self, Mind};
-use crate::config::Level;
 use crate::handover;
 use crate::jail::{self, ChildDescriptors, JailError, Parentage, Plan, Ruleset, Step, Steps};
+use crate::level::Level;
+use crate::orders::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::python::{self, Setup};
 use crate::sys::pins::Pins;
 use crate::sys::{self, ByAnother};

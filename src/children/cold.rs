@@ -4,16 +4,18 @@
 //! through nsjail.
 
 use super::child::{Child, StillBorn};
+use super::command::command;
+use super::launcher::Launcher;
 use super::nsjail::Wrapper;
 use super::reaper::Reaper;
 use super::slots::{Slot, Slots};
-use crate::config::Level;
+use super::zygote::{Zygote, ZygoteError};
 use crate::jail::{ChildLimits, Plan, Step};
 use crate::job::Limits;
+use crate::level::Level;
+use crate::orders::{Purpose, Role, Spawn};
 use crate::outcome::Refusal;
 use crate::wire::Hello;
-use crate::zygote::handle::{Launcher, Zygote, ZygoteError, command};
-use crate::zygote::{Purpose, Role, Spawn};
 use std::process::Command;
 use std::time::Duration;
 

@@ -2,9 +2,9 @@
 //!
 //! Runs in the supervisor.
 
-use super::Role;
-use crate::config::Level;
 use crate::jail::Plan;
+use crate::level::Level;
+use crate::orders::Role;
 use std::path::Path;
 use std::process::{Command, Stdio};
 

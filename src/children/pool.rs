@@ -7,13 +7,15 @@
 mod keeper;
 
 use super::child::Child;
+use super::command::command;
+use super::launcher::Launcher;
 use super::reaper::Reaper;
 use super::slots::Slots;
+use super::zygote::{Zygote, ZygoteError};
 use crate::jail::Plan;
 use crate::job::Limits;
+use crate::orders::{Role, Warm};
 use crate::outcome::Refusal;
-use crate::zygote::handle::{Launcher, Zygote, ZygoteError, command};
-use crate::zygote::{Role, Warm};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -3,16 +3,15 @@
 //! Runs in the child, which no request touched before and which serves none after. Whatever user code does, it does
 //! after the last layer is on. The supervisor kills the child as soon as it has the reply.
 
-mod input;
-
+use super::input;
+use super::own_proc::OwnProc;
+use super::written::Written;
 use crate::handover;
 use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, Steps, verify};
+use crate::orders::{Purpose, Spawn};
 use crate::python::{self, Interpreter, Setup};
 use crate::sys;
 use crate::wire::{self, Hello, JobFrame, WireError};
-use crate::zygote::own_proc::OwnProc;
-use crate::zygote::written::Written;
-use crate::zygote::{Purpose, Spawn};
 use nix::errno::Errno;
 use serde::Serialize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -3,17 +3,20 @@
 //! Runs in the supervisor, at start and for `mayfly doctor`. A level counts only when a throw-away child, jailed as every
 //! other will be, tried to get out and failed. Nothing is concluded from names, versions or sysctls.
 
-use super::capabilities::Manifest;
-use super::child::{Child, StillBorn};
-use super::nsjail::Wrapper;
-use super::reaper::Reaper;
-use super::slots::{Slot, Slots};
-use crate::config::{Config, Level, Wanted};
+use super::manifest::Manifest;
+use crate::children::child::{Child, StillBorn};
+use crate::children::command::command;
+use crate::children::launcher::Launcher;
+use crate::children::nsjail::Wrapper;
+use crate::children::reaper::Reaper;
+use crate::children::slots::{Slot, Slots};
+use crate::children::zygote::{Zygote, ZygoteError};
+use crate::config::{Config, Wanted};
 use crate::jail::verify::{Check, failed_checks};
 use crate::jail::{Ids, JailError, Parentage, Paths, Plan, Step, TMP_INODES};
+use crate::level::Level;
+use crate::orders::{Purpose, Role, Spawn};
 use crate::wire::Hello;
-use crate::zygote::handle::{Launcher, Zygote, ZygoteError, command};
-use crate::zygote::{Purpose, Role, Spawn};
 use nix::errno::Errno;
 use std::fmt;
 use std::process::Command;
@@ -84,7 +87,7 @@ pub struct Attempt {
     /// The plan that verified, or why none did.
     pub result: Result<Plan, Unavailable>,
     /// At level `seccomp`: what single layers said.
-    pub found: Option<crate::zygote::Found>,
+    pub found: Option<crate::orders::Found>,
 }
 
 /// The means to try.

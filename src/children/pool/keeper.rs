@@ -3,14 +3,14 @@
 //! Runs in the supervisor, as a task of each pool.
 
 use super::{Shared, Waiter};
+use crate::children::child::{Child, StillBorn};
+use crate::children::slots::Slot;
+use crate::children::zygote::{Zygote, ZygoteError};
 use crate::jail::{ChildLimits, JailError, Step};
 use crate::job::Limits;
+use crate::orders::{Purpose, Spawn};
 use crate::outcome::Refusal;
-use crate::supervisor::child::{Child, StillBorn};
-use crate::supervisor::slots::Slot;
 use crate::wire::Hello;
-use crate::zygote::handle::{Zygote, ZygoteError};
-use crate::zygote::{Purpose, Spawn};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -4,10 +4,10 @@
 
 use super::reaper::Reaper;
 use super::slots::Slot;
+use super::zygote::Newborn;
 use crate::job::Limits;
 use crate::sys::{self, Ended};
 use crate::wire::{self, Hello};
-use crate::zygote::handle::Newborn;
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
 use nix::sys::signal::{Signal, kill};

@@ -4,10 +4,10 @@
 //! root, ids, sizes) is filled in here. Our own limits and filter are applied inside as well. Nothing of a request comes
 //! near nsjail: neither its configuration nor its log.
 
+use super::command::ENVIRONMENT;
 use crate::handover::{self, CONFIGURATION, PROGRAM};
 use crate::jail::{Plan, TMP_INODES, slot_id};
 use crate::sys::{self, Ended, How};
-use crate::zygote::handle::ENVIRONMENT;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn every_word_to_fill_in_is_known() {
         let plan = crate::jail::Plan {
-            level: crate::config::Level::Nsjail,
+            level: crate::level::Level::Nsjail,
             root: PathBuf::from("/a \"b\"\\c\n"),
             stdlib: PathBuf::from("/usr/lib/python3.11"),
             packages: Some(PathBuf::from("/packages of mine")),

@@ -1,0 +1,109 @@
+//! What this instance can do: the body of `GET /capabilities`.
+//!
+//! Made in the supervisor, from what the survey at start found and from the settings; shown by `api`. Its fields are in the order of the
+//! alphabet, which is the order in which they are written.
+
+use crate::config::Config;
+use crate::job::Limits;
+use crate::survey::layers::Layer;
+use crate::survey::manifest::Manifest;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// All that a client can learn before it asks for anything.
+#[derive(Debug, Clone, Serialize)]
+pub struct Capabilities {
+    /// Largest request body, in bytes.
+    pub body_bytes: u64,
+    /// Scripts that run at once.
+    pub concurrency: usize,
+    /// The isolation level in force.
+    pub isolation: &'static str,
+    /// Each layer of the jail by its name.
+    pub layers: BTreeMap<&'static str, LayerState>,
+    /// What a job gets that asks for nothing.
+    pub limits: Shown,
+    /// The most a job may ask for.
+    pub maxima: Shown,
+    /// Distributions that scripts can import from, with their versions.
+    pub packages: BTreeMap<String, String>,
+    /// Modules that are imported before a script runs.
+    pub preload: Vec<String>,
+    /// `CPython`'s version, as `3.11.2`.
+    pub python: String,
+    /// Requests that may wait for a place.
+    pub queue: usize,
+    /// Largest result as JSON, in bytes.
+    pub result_bytes: u64,
+    /// Largest script, in bytes of UTF-8.
+    pub script_bytes: u64,
+    /// Size of a run's private /tmp, in bytes; 0 where it has none.
+    pub tmp_bytes: u64,
+    /// Mayfly's version.
+    pub version: &'static str,
+}
+
+/// Whether a layer is in force.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerState {
+    /// It is.
+    pub granted: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Limits, in the units of a request.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Shown {
+    /// Processor time, in milliseconds.
+    pub cpu_ms: u64,
+    /// Memory, in MiB.
+    pub memory_mb: u64,
+    /// Of stdout and of stderr, in bytes.
+    pub output_bytes: u64,
+    /// Wall-clock time, in milliseconds.
+    pub wall_ms: u64,
+}
+
+impl From<&Limits> for Shown {
+    fn from(limits: &Limits) -> Self {
+        let milliseconds = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            cpu_ms: milliseconds(limits.cpu),
+            memory_mb: limits.memory.0 / 1024 / 1024,
+            output_bytes: limits.output.0,
+            wall_ms: milliseconds(limits.wall),
+        }
+    }
+}
+
+impl Capabilities {
+    /// Of an instance with these settings, this jail root and these layers; `tmp_bytes` is the size of a run's /tmp.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        manifest: &Manifest,
+        isolation: &'static str,
+        layers: Vec<Layer>,
+        tmp_bytes: u64,
+    ) -> Self {
+        let state = |layer: Layer| (layer.name, LayerState { granted: layer.missing.is_none(), why: layer.missing });
+        Self {
+            body_bytes: config.body_size.0,
+            concurrency: config.concurrency,
+            isolation,
+            layers: layers.into_iter().map(state).collect(),
+            limits: (&config.limits).into(),
+            maxima: (&config.maxima).into(),
+            packages: manifest.packages.clone(),
+            preload: config.preload.iter().filter(|module| manifest.has_module(module)).cloned().collect(),
+            python: manifest.python.clone(),
+            queue: config.queue,
+            result_bytes: config.result_size.0,
+            script_bytes: config.script_size.0,
+            tmp_bytes,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! How a step of the jail is taken.
+//!
+//! Runs in the zygote and in the child. Test builds can leave a step out or make it fail here, and nowhere else.
+
+use super::{JailError, Plan, Step};
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+
+/// Takes steps for one plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps<'a> {
+    #[cfg_attr(not(feature = "fault-injection"), expect(dead_code, reason = "only test builds look at the plan"))]
+    plan: &'a Plan,
+}
+
+impl<'a> Steps<'a> {
+    /// For `plan`.
+    #[must_use]
+    pub fn new(plan: &'a Plan) -> Self {
+        Self { plan }
+    }
+
+    /// Takes one step.
+    ///
+    /// # Errors
+    /// The step with the error number its call gave.
+    pub fn take(&self, step: Step, call: impl FnOnce() -> Result<(), Errno>) -> Result<(), JailError> {
+        #[cfg(feature = "fault-injection")]
+        match self.plan.faults.at(step) {
+            crate::fault::Fault::None => {}
+            crate::fault::Fault::LeaveOut => return Ok(()),
+            crate::fault::Fault::Fail(errno) => return Err(JailError { step, errno }),
+        }
+        call().map_err(|errno| JailError { step, errno: errno as i32 })
+    }
+
+    /// Takes a step that gives something.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn value<T>(&self, step: Step, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, JailError> {
+        let mut given = None;
+        self.take(step, || {
+            given = Some(call()?);
+            Ok(())
+        })?;
+        given.ok_or(JailError { step, errno: Errno::ENOSYS as i32 })
+    }
+
+    /// The flags of an `unshare` or a `clone`: all that are given, but for those a test build leaves out.
+    #[must_use]
+    pub fn flags(&self, flags: CloneFlags) -> CloneFlags {
+        #[cfg(feature = "fault-injection")]
+        return flags.difference(self.plan.faults.namespaces_left_out());
+        #[cfg(not(feature = "fault-injection"))]
+        flags
+    }
+}

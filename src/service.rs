@@ -1,0 +1,29 @@
+//! What the protocols need of whoever runs scripts, and all that they know of it.
+//!
+//! Called in the supervisor process. Nothing here knows of processes, jails or Python, nor of any protocol.
+
+use crate::capabilities::Capabilities;
+use crate::job::Job;
+use crate::outcome::{Refusal, Report};
+use std::future::Future;
+
+/// Whoever runs scripts.
+pub trait Service: Send + Sync + 'static {
+    /// Runs one job. Dropping the future means that the client went away: the child is killed, its place is free.
+    ///
+    /// # Errors
+    /// The job was not run, or not to its end: see [`Refusal`].
+    fn run(&self, job: Job) -> impl Future<Output = Result<Report, Refusal>> + Send;
+
+    /// Whether a script posted now would be run: an interpreter is warm and the service is not draining.
+    fn ready(&self) -> bool;
+
+    /// Whether the service works at all; `false` asks the platform to restart it.
+    fn alive(&self) -> bool;
+
+    /// The body of `GET /capabilities`.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The isolation level in force; it never changes after start.
+    fn isolation(&self) -> &'static str;
+}
