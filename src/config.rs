@@ -8,8 +8,9 @@ mod settings;
 
 pub use settings::{SETTINGS, Setting};
 
-use crate::job::{ByteSize, Limits};
+use crate::job::{Bounds, Limits};
 use crate::level::Level;
+use crate::size::ByteSize;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -273,6 +274,12 @@ impl Reader<'_> {
 }
 
 impl Config {
+    /// What jobs are held to.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        Bounds { limits: self.limits, maxima: self.maxima, script: self.script_size }
+    }
+
     /// Reads and checks all settings; `given` answers with the value of one name, if it was given at all.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 #[cfg(not(debug_assertions))]
 compile_error!("fault-injection is for test builds: no optimised build may be made to leave out a layer");
 
-use crate::jail::Step;
+use crate::step::Step;
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -13,7 +13,6 @@ mod landlock;
 mod limits;
 mod plan;
 mod root;
-mod step;
 mod take;
 pub mod verify;
 
@@ -21,8 +20,8 @@ pub use self::identity::slot_id;
 pub use self::landlock::{Ruleset, make as make_ruleset};
 pub use self::limits::ChildLimits;
 pub use self::plan::{Ids, MAX_THREADS, MAX_THREADS_SHARED, Parentage, Paths, Plan, TMP_INODES};
-pub use self::step::{JailError, Step};
 pub use self::take::Steps;
+pub use crate::step::{JailError, Step};
 
 use crate::handover;
 use crate::level::Level;

@@ -1,43 +1,13 @@
-//! What a client asked for, validated: a `Job` that exists can be run.
+//! What a client asked for: a draft as a protocol read it, and the job that it becomes once it is checked.
 //!
-//! Built in the supervisor by `http` and by `mayfly run`. It must never hold anything that was not checked against
-//! the server's settings.
+//! Built in the supervisor, by every protocol and by `mayfly run`. A [`Job`] that exists can be run: [`Job::new`] is the one place
+//! that makes one, and it checks everything against the server's bounds.
 
-use crate::value::Value;
-use serde::{Deserialize, Serialize};
+use crate::size::ByteSize;
+use crate::value::{Token, Value};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
-
-/// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ByteSize(pub u64);
-
-impl ByteSize {
-    /// `count` mebibytes (1,048,576 bytes each).
-    #[must_use]
-    pub const fn mebibytes(count: u64) -> Self {
-        Self(count * 1024 * 1024)
-    }
-
-    /// As an index or a length; saturates on a platform whose `usize` is smaller.
-    #[must_use]
-    pub fn as_usize(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
-
-impl fmt::Display for ByteSize {
-    /// The largest unit that divides the number: `10KB`, `2MB`, `1000 bytes` (a KB is 1,024 bytes).
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MB: u64 = 1024 * 1024;
-        match self.0 {
-            0 => f.write_str("0 bytes"),
-            bytes if bytes % MB == 0 => write!(f, "{}MB", bytes / MB),
-            bytes if bytes % 1024 == 0 => write!(f, "{}KB", bytes / 1024),
-            bytes => write!(f, "{bytes} bytes"),
-        }
-    }
-}
 
 /// What one run may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,32 +35,284 @@ pub struct Include {
     pub isolation: bool,
 }
 
-/// One run: a script and what it is given.
+/// What jobs are held to. Every value comes from `config`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Limits of a job that asks for none.
+    pub limits: Limits,
+    /// The most a job may ask for.
+    pub maxima: Limits,
+    /// Largest script, in bytes of UTF-8.
+    pub script: ByteSize,
+}
+
+/// The limits that a request asks for, as the numbers that it names; `None` is the server's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// Wall-clock time, in milliseconds.
+    pub wall_ms: Option<u64>,
+    /// Processor time, in milliseconds.
+    pub cpu_ms: Option<u64>,
+    /// Memory, in MiB.
+    pub memory_mb: Option<u64>,
+    /// Of stdout and of stderr, in bytes.
+    pub output_bytes: Option<u64>,
+}
+
+/// One of the limits, by its name in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `wall_ms`
+    Wall,
+    /// `cpu_ms`
+    Cpu,
+    /// `memory_mb`
+    Memory,
+    /// `output_bytes`
+    Output,
+}
+
+impl Limit {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wall => "wall_ms",
+            Self::Cpu => "cpu_ms",
+            Self::Memory => "memory_mb",
+            Self::Output => "output_bytes",
+        }
+    }
+}
+
+/// Why a draft is no job. The client is told so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrong {
+    /// The script is longer than this.
+    ScriptTooLarge(ByteSize),
+    /// The arguments are no list.
+    ArgsNoList,
+    /// The keyword arguments are no map.
+    KwargsNoMap,
+    /// A limit is above its maximum.
+    LimitTooLarge(Limit, u64),
+    /// A limit is none of the numbers that there are.
+    LimitNotInRange(Limit, RangeInclusive<u64>),
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ScriptTooLarge(most) => write!(f, "Script too large. Max size allowed is {most}."),
+            Self::ArgsNoList => f.write_str("'args' must be a list"),
+            Self::KwargsNoMap => f.write_str("'kwargs' must be an object"),
+            Self::LimitTooLarge(limit, most) => {
+                write!(f, "'limits.{}' is too large: the maximum is {most}", limit.as_str())
+            }
+            Self::LimitNotInRange(limit, range) => {
+                let (name, least, most) = (limit.as_str(), range.start(), range.end());
+                write!(f, "'limits.{name}' must be a whole number from {least} to {most}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl Bounds {
+    /// Whether a script may be so long.
+    ///
+    /// # Errors
+    /// [`Wrong::ScriptTooLarge`].
+    pub fn check_script(&self, script: &str) -> Result<(), Wrong> {
+        if script.len() as u64 > self.script.0 { Err(Wrong::ScriptTooLarge(self.script)) } else { Ok(()) }
+    }
+
+    /// The numbers that a request may ask for, in the limit's own unit.
+    #[must_use]
+    pub fn range(&self, limit: Limit) -> RangeInclusive<u64> {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        match limit {
+            Limit::Wall => 1..=milliseconds(self.maxima.wall),
+            Limit::Cpu => 1..=milliseconds(self.maxima.cpu),
+            Limit::Memory => 1..=self.maxima.memory.0 / ByteSize::mebibytes(1).0,
+            Limit::Output => 0..=self.maxima.output.0,
+        }
+    }
+
+    /// The limits that a job gets which asks for these.
+    ///
+    /// # Errors
+    /// [`Wrong::LimitTooLarge`], [`Wrong::LimitNotInRange`].
+    pub fn limits(&self, asked: Asked) -> Result<Limits, Wrong> {
+        let checked = |limit, asked: Option<u64>| match asked {
+            None => Ok(None),
+            Some(number) => self.check_limit(limit, number).map(|()| Some(number)),
+        };
+        let Limits { wall, cpu, memory, output } = self.limits;
+        Ok(Limits {
+            wall: checked(Limit::Wall, asked.wall_ms)?.map_or(wall, Duration::from_millis),
+            cpu: checked(Limit::Cpu, asked.cpu_ms)?.map_or(cpu, Duration::from_millis),
+            memory: checked(Limit::Memory, asked.memory_mb)?.map_or(memory, ByteSize::mebibytes),
+            output: checked(Limit::Output, asked.output_bytes)?.map_or(output, ByteSize),
+        })
+    }
+
+    /// Whether a request may ask for so much.
+    ///
+    /// # Errors
+    /// [`Wrong::LimitTooLarge`], [`Wrong::LimitNotInRange`].
+    pub fn check_limit(&self, limit: Limit, number: u64) -> Result<(), Wrong> {
+        let range = self.range(limit);
+        match number {
+            _ if range.contains(&number) => Ok(()),
+            _ if number > *range.end() => Err(Wrong::LimitTooLarge(limit, *range.end())),
+            _ => Err(Wrong::LimitNotInRange(limit, range)),
+        }
+    }
+}
+
+/// A run as a protocol read it. Nothing of it is checked yet.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Job {
-    /// Python source text, at most the configured number of bytes.
+pub struct Draft {
+    /// Python source text.
     pub script: String,
-    /// Positional arguments of `main`: a list.
+    /// Positional arguments of `main`.
     pub args: Value,
-    /// Keyword arguments of `main`: a map.
+    /// Keyword arguments of `main`.
     pub kwargs: Value,
     /// What `sys.stdin` yields.
     pub stdin: String,
-    /// Within the server's maxima.
-    pub limits: Limits,
+    /// What it may use.
+    pub limits: Asked,
     /// What else the client wants to see.
     pub include: Include,
+}
+
+/// One run: a script and what it is given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    script: String,
+    args: Value,
+    kwargs: Value,
+    stdin: String,
+    limits: Limits,
+    include: Include,
+}
+
+impl Job {
+    /// Checks a draft against the server's bounds.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn new(draft: Draft, bounds: &Bounds) -> Result<Self, Wrong> {
+        let Draft { script, args, kwargs, stdin, limits, include } = draft;
+        bounds.check_script(&script)?;
+        if !matches!(args.tokens(), [Token::List(_), ..]) {
+            return Err(Wrong::ArgsNoList);
+        }
+        if !matches!(kwargs.tokens(), [Token::Map(_), ..]) {
+            return Err(Wrong::KwargsNoMap);
+        }
+        let limits = bounds.limits(limits)?;
+        Ok(Self { script, args, kwargs, stdin, limits, include })
+    }
+
+    /// Python source text, at most the configured number of bytes.
+    #[must_use]
+    pub fn script(&self) -> &str {
+        &self.script
+    }
+
+    /// Positional arguments of `main`: a list.
+    #[must_use]
+    pub fn args(&self) -> &Value {
+        &self.args
+    }
+
+    /// Keyword arguments of `main`: a map.
+    #[must_use]
+    pub fn kwargs(&self) -> &Value {
+        &self.kwargs
+    }
+
+    /// What `sys.stdin` yields.
+    #[must_use]
+    pub fn stdin(&self) -> &str {
+        &self.stdin
+    }
+
+    /// Within the server's maxima.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What else the client wants to see.
+    #[must_use]
+    pub fn include(&self) -> Include {
+        self.include
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BOUNDS: Bounds = Bounds {
+        limits: Limits {
+            wall: Duration::from_secs(5),
+            cpu: Duration::from_secs(5),
+            memory: ByteSize::mebibytes(256),
+            output: ByteSize(65_536),
+        },
+        maxima: Limits {
+            wall: Duration::from_secs(60),
+            cpu: Duration::from_secs(60),
+            memory: ByteSize::mebibytes(1024),
+            output: ByteSize::mebibytes(1),
+        },
+        script: ByteSize(10),
+    };
+
+    fn draft() -> Draft {
+        Draft {
+            script: "x".to_owned(),
+            args: Value::empty_list(),
+            kwargs: Value::empty_map(),
+            stdin: String::new(),
+            limits: Asked::default(),
+            include: Include::default(),
+        }
+    }
+
+    #[track_caller]
+    fn wrong(draft: Draft, expected: &str) {
+        let wrong = Job::new(draft, &BOUNDS).expect_err("it is wrong");
+        assert_eq!(wrong.to_string(), expected);
+    }
+
     #[test]
-    fn sizes_print_in_the_largest_whole_unit() {
-        assert_eq!(ByteSize(10_240).to_string(), "10KB");
-        assert_eq!(ByteSize::mebibytes(2).to_string(), "2MB");
-        assert_eq!(ByteSize(1000).to_string(), "1000 bytes");
-        assert_eq!(ByteSize(0).to_string(), "0 bytes");
+    fn what_is_left_out_is_the_servers_own() {
+        assert_eq!(Job::new(draft(), &BOUNDS).expect("it is right").limits(), BOUNDS.limits);
+    }
+
+    #[test]
+    fn a_draft_beyond_the_bounds_is_no_job() {
+        wrong(Draft { script: "x".repeat(11), ..draft() }, "Script too large. Max size allowed is 10 bytes.");
+        wrong(Draft { args: Value::empty_map(), ..draft() }, "'args' must be a list");
+        wrong(Draft { kwargs: Value::empty_list(), ..draft() }, "'kwargs' must be an object");
+        let asked = |asked| Draft { limits: asked, ..draft() };
+        let none = Asked::default();
+        wrong(asked(Asked { wall_ms: Some(0), ..none }), "'limits.wall_ms' must be a whole number from 1 to 60000");
+        wrong(asked(Asked { cpu_ms: Some(60_001), ..none }), "'limits.cpu_ms' is too large: the maximum is 60000");
+        wrong(
+            asked(Asked { memory_mb: Some(u64::MAX), ..none }),
+            "'limits.memory_mb' is too large: the maximum is 1024",
+        );
+        wrong(
+            asked(Asked { output_bytes: Some(1_048_577), ..none }),
+            "'limits.output_bytes' is too large: the maximum is 1048576",
+        );
     }
 }

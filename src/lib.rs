@@ -18,12 +18,24 @@
 //!
 //! # In reading order
 //!
-//! The nouns: [`value`], [`job`], [`outcome`], [`wire`], [`config`]. The supervisor's side: [`http`], [`supervisor`],
-//! [`machine`]. The other side: [`zygote`], [`child`], [`jail`], [`python`]. Below all: [`sys`]. Around all: [`cli`].
+//! A folder belongs to one process, or to all. `tests/tidy.rs` holds the walls between them, and that no two folders need each other.
+//!
+//! The nouns, which every process may know: [`size`], [`value`], [`job`], [`outcome`], [`client`], [`level`], [`step`], [`config`],
+//! [`capabilities`]. What crosses a descriptor, and by which number: [`wire`], [`orders`], [`handover`].
+//!
+//! In the supervisor, from the client inwards: [`http`], the connections; [`api`], the protocols over them; [`service`], what
+//! these know of the rest; [`supervisor`], the way of a job; [`children`], the stock of processes; [`survey`], which isolation this
+//! machine grants; [`machine`], how large it is.
+//!
+//! In the other processes: [`worker`], the zygote and the child; [`jail`], the ordered list of steps; [`python`], the interpreter.
+//!
+//! Below all: [`sys`]. Around all: [`cli`].
 
+pub mod api;
 pub mod capabilities;
 pub mod children;
 pub mod cli;
+pub mod client;
 pub mod config;
 #[cfg(feature = "fault-injection")]
 pub mod fault;
@@ -37,6 +49,8 @@ pub mod orders;
 pub mod outcome;
 pub mod python;
 pub mod service;
+pub mod size;
+pub mod step;
 pub mod supervisor;
 pub mod survey;
 pub mod sys;

@@ -2,7 +2,7 @@
 //!
 //! Used at start, in the supervisor. It only reads: `/sys/fs/cgroup` and `/proc/meminfo`.
 
-use crate::job::ByteSize;
+use crate::size::ByteSize;
 use std::fs;
 use std::sync::OnceLock;
 

@@ -3,17 +3,18 @@
 //! Called in the supervisor process. Nothing here knows of processes, jails or Python, nor of any protocol.
 
 use crate::capabilities::Capabilities;
+use crate::client::Client;
 use crate::job::Job;
 use crate::outcome::{Refusal, Report};
 use std::future::Future;
 
 /// Whoever runs scripts.
 pub trait Service: Send + Sync + 'static {
-    /// Runs one job. Dropping the future means that the client went away: the child is killed, its place is free.
+    /// Runs one job for `client`. Dropping the future means that the client went away: the child is killed, its place is free.
     ///
     /// # Errors
     /// The job was not run, or not to its end: see [`Refusal`].
-    fn run(&self, job: Job) -> impl Future<Output = Result<Report, Refusal>> + Send;
+    fn run(&self, job: Job, client: Client) -> impl Future<Output = Result<Report, Refusal>> + Send;
 
     /// Whether a script posted now would be run: an interpreter is warm and the service is not draining.
     fn ready(&self) -> bool;

@@ -17,9 +17,10 @@ use crate::children::launcher::Launcher;
 use crate::children::pool::{Kind, Pool};
 use crate::children::reaper::Reaper;
 use crate::children::slots::Slots;
+use crate::client::Client;
 use crate::config::{Config, Refill, StartPath};
 use crate::jail::{ChildLimits, Ids, Plan};
-use crate::job::Job;
+use crate::job::{Job, Limits};
 use crate::level::Level;
 use crate::outcome::{Refusal, Report, Timing};
 use crate::service::Service;
@@ -218,23 +219,24 @@ impl Supervisor {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn run(&self, mut job: Job) -> Result<Report, Refusal> {
+    pub async fn run(&self, job: Job, _client: Client) -> Result<Report, Refusal> {
         let arrived = Instant::now();
         let _permit = self.admission.enter().await?;
         let admitted = Instant::now();
         let frame = self.encode(&job);
-        let limits = job.limits;
+        let limits = job.limits();
+        let mut left = limits;
         let mut retried = false;
         let source = self.route(&job);
         loop {
-            let child = self.child_for(source, &job).await?;
+            let child = self.child_for(source, job.script(), left).await?;
             let cpu_seconds = child.cpu_seconds;
             let started = Instant::now();
-            let driven = drive::drive(child, &job, &frame, self.config.result_size.as_usize()).await;
+            let driven = drive::drive(child, left, job.include(), &frame, self.config.result_size.as_usize()).await;
             if !retried && verdict::was_killed_from_outside(&driven.stop, cpu_seconds, driven.cpu) {
                 // Nothing a script does is seen outside, so it can run again, in the time that is left.
                 retried = true;
-                job.limits.wall = job.limits.wall.saturating_sub(driven.wall);
+                left.wall = left.wall.saturating_sub(driven.wall);
                 continue;
             }
             match (self.config.refill, source) {
@@ -255,12 +257,12 @@ impl Supervisor {
 
     fn encode(&self, job: &Job) -> Vec<u8> {
         let frame = JobFrame {
-            script: job.script.clone(),
-            args: job.args.tokens().to_vec(),
-            kwargs: job.kwargs.tokens().to_vec(),
-            stdin: job.stdin.clone(),
+            script: job.script().to_owned(),
+            args: job.args().tokens().to_vec(),
+            kwargs: job.kwargs().tokens().to_vec(),
+            stdin: job.stdin().to_owned(),
             result_bytes: self.config.result_size.0,
-            captured: job.include.stdout || job.include.stderr,
+            captured: job.include().stdout || job.include().stderr,
         };
         // A job is bounded by the request body, far below a frame's cap.
         wire::encode(&frame).unwrap_or_default()
@@ -270,7 +272,7 @@ impl Supervisor {
     fn route(&self, job: &Job) -> Option<&Pool> {
         match &self.source {
             Source::Warm { lean: Some(lean), loaded: Some(loaded) } => {
-                let heavy = !routing::named(&job.script, &self.heavy).is_empty();
+                let heavy = !routing::named(job.script(), &self.heavy).is_empty();
                 match (heavy, lean.is_warm(), loaded.is_warm()) {
                     (false, false, true) => Some(loaded),
                     (true, ..) if !loaded.has_failed() => Some(loaded),
@@ -283,28 +285,28 @@ impl Supervisor {
     }
 
     /// A child that fits the job's limits.
-    async fn child_for(&self, pool: Option<&Pool>, job: &Job) -> Result<Child, Refusal> {
+    async fn child_for(&self, pool: Option<&Pool>, script: &str, limits: Limits) -> Result<Child, Refusal> {
         let pool = match (&self.source, pool) {
             (_, Some(pool)) => pool,
             (Source::Cold(nursery), None) => {
-                let named = routing::named(&job.script, &self.heavy);
+                let named = routing::named(script, &self.heavy);
                 let preload = self.config.preload.iter().filter(|module| named.contains(top(module)));
-                return nursery.make(preload.cloned().collect(), job.limits).await;
+                return nursery.make(preload.cloned().collect(), limits).await;
             }
             (Source::Warm { .. }, None) => return Err(Refusal::NoZygote),
         };
-        let cpu_seconds = ChildLimits::whole_seconds(job.limits.cpu);
+        let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
         let mut child = pool.take().await?;
-        match child.adjust(&job.limits, cpu_seconds) {
+        match child.adjust(&limits, cpu_seconds) {
             Ok(()) => Ok(child),
-            Err(_) => pool.take_special(job.limits).await,
+            Err(_) => pool.take_special(limits).await,
         }
     }
 }
 
 impl Service for Supervisor {
-    fn run(&self, job: Job) -> impl Future<Output = Result<Report, Refusal>> + Send {
-        self.run(job)
+    fn run(&self, job: Job, client: Client) -> impl Future<Output = Result<Report, Refusal>> + Send {
+        self.run(job, client)
     }
 
     fn ready(&self) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! The rules are those of `docs/architecture.md`. Comments and string literals do not count as knowing something.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -136,8 +137,8 @@ fn strangers(words: &[&str], rooms: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn only_http_knows_hyper_and_http() {
-    none(strangers(&["hyper", "hyper_util", "http_body_util"], &["http"]), "only `http` knows hyper");
+fn only_the_front_knows_hyper() {
+    none(strangers(&["hyper", "hyper_util", "http_body_util"], &["http", "api"]), "only `http` and `api` know hyper");
 }
 
 #[test]
@@ -180,22 +181,101 @@ fn only_the_command_line_knows_clap() {
     none(strangers(&["clap"], &["cli"]), "only `cli` knows clap");
 }
 
+/// Rooms that must not know others, and why.
+const WALLS: &[(&str, &[&str], &str)] = &[
+    (
+        "http",
+        &["job", "service", "api", "config", "capabilities", "value", "wire"],
+        "connections carry any protocol: what a request means is not theirs to know",
+    ),
+    ("http", PROCESSES, "a stranger's bytes are read by code that can't reach a process"),
+    ("api", PROCESSES, "a protocol reaches whoever runs scripts through `service` alone"),
+    ("api", &["wire", "handover", "orders", "sys"], "a protocol knows no descriptor"),
+    ("service", PROCESSES, "it is what the protocols may know, and they may know no process"),
+    (
+        "children",
+        &["http", "api", "service", "supervisor", "survey", "worker", "python", "capabilities"],
+        "who makes processes knows nothing of requests, and runs none of the code inside them",
+    ),
+    ("survey", &["http", "api", "service", "supervisor", "worker", "python"], "it is made before anything is served"),
+    (
+        "supervisor",
+        &["http", "api", "worker"],
+        "the way of a job is the same for every protocol, and ends at a channel",
+    ),
+    (
+        "worker",
+        &["http", "api", "service", "supervisor", "children", "survey", "config", "job", "client"],
+        "what a zygote holds, every child can read: nothing of the supervisor's is there",
+    ),
+    (
+        "jail",
+        &["http", "api", "service", "supervisor", "children", "survey", "worker", "python", "config", "wire", "orders"],
+        "the list of steps depends on its plan and on the kernel alone",
+    ),
+    (
+        "python",
+        &["http", "api", "supervisor", "children", "survey", "worker", "orders"],
+        "the interpreter gets a job and gives a reply",
+    ),
+    ("sys", &["jail", "worker", "children", "supervisor", "python", "wire", "job"], "a system call decides nothing"),
+];
+
+/// Rooms that hold processes, or run in other ones than the supervisor.
+const PROCESSES: &[&str] = &["supervisor", "children", "survey", "worker", "jail", "python"];
+
+/// The rooms that a file's code, its tests left out, names by `crate::`.
+fn rooms_named(source: &Source) -> BTreeSet<String> {
+    let code = source.code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    assert!(!code.contains("crate::{"), "{}: one `use` for each room, so that walls are seen", source.path);
+    let word =
+        |rest: &str| rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().map(str::to_owned);
+    code.split("crate::").skip(1).filter_map(word).filter(|word| !word.is_empty()).collect()
+}
+
+/// The room of a file: the folder or the file right below `src`.
+fn room(source: &Source) -> Option<&str> {
+    let name = source.path.strip_prefix("src/")?.split('/').next()?;
+    let name = name.strip_suffix(".rs").unwrap_or(name);
+    (!["lib", "main"].contains(&name)).then_some(name)
+}
+
 #[test]
-fn the_front_knows_no_processes() {
-    let wrong: Vec<String> = sources(&["src"])
-        .iter()
-        .filter(|source| source.is_below("http"))
-        .flat_map(|source| {
-            let strange = ["supervisor", "zygote", "jail", "child", "python", "sys", "wire"];
-            strange
-                .map(|room| (room, source.code.contains(&format!("crate::{room}"))))
-                .into_iter()
-                .filter(|(_, known)| *known)
-                .map(|(room, _)| format!("{} names crate::{room}", source.path))
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    none(wrong, "`http` reaches the rest by its own trait alone");
+fn the_walls_stand() {
+    let mut wrong = Vec::new();
+    for source in &sources(&["src"]) {
+        let named = rooms_named(source);
+        for (inside, strangers, why) in WALLS.iter().filter(|(inside, ..)| room(source) == Some(inside)) {
+            let known = strangers.iter().filter(|stranger| named.contains(**stranger));
+            wrong.extend(known.map(|stranger| format!("{} names {stranger}, and is in {inside}: {why}", source.path)));
+        }
+    }
+    none(wrong, "walls");
+}
+
+#[test]
+fn no_two_rooms_need_each_other() {
+    let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in &sources(&["src"]) {
+        if let Some(room) = room(source) {
+            let mut named = rooms_named(source);
+            named.remove(room);
+            needs.entry(room.to_owned()).or_default().append(&mut named);
+        }
+    }
+    assert!(needs.len() > 20, "the rooms were found: {needs:?}");
+    // Rooms that need nothing that is left are taken away until none is left, or a circle.
+    while !needs.is_empty() {
+        let free: Vec<String> =
+            needs.iter().filter(|(_, needed)| needed.is_empty()).map(|(room, _)| room.clone()).collect();
+        assert!(!free.is_empty(), "these rooms need each other, or hang on some that do: {needs:?}");
+        for room in &free {
+            needs.remove(room);
+        }
+        for needed in needs.values_mut() {
+            needed.retain(|room| !free.contains(room));
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `mayfly run FILE`: one script in the same jail, its result on stdout.
 
 use super::exit;
+use crate::api::native::job_from_json;
+use crate::client::Client;
 use crate::config::Config;
-use crate::http;
 use crate::job::Job;
 use crate::outcome::{Code, Failure, Outcome, Report};
 use crate::supervisor::Supervisor;
@@ -29,7 +30,7 @@ pub fn run(mut config: Config, given: &ArgMatches) -> i32 {
     let result_size = config.result_size.as_usize();
     let report = runtime.block_on(async {
         let supervisor = Supervisor::start(config).await.map_err(|error| (exit::CONFIG, error.to_string()))?;
-        supervisor.run(job).await.map_err(|error| (exit::SOFTWARE, error.to_string()))
+        supervisor.run(job, Client::LOCAL).await.map_err(|error| (exit::SOFTWARE, error.to_string()))
     });
     match report {
         Ok(report) => show(report, result_size),
@@ -58,7 +59,7 @@ fn job(config: &Config, given: &ArgMatches) -> Result<Job, String> {
         request.insert("stdin".to_owned(), content(path)?.into());
     }
     let body = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
-    http::job_from_json(&body, &super::serve::front(config))
+    job_from_json(&body, &config.bounds())
 }
 
 fn read(path: &str) -> std::io::Result<String> {

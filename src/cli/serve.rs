@@ -1,10 +1,11 @@
 //! `mayfly serve`: the service, from start to drained.
 
 use super::exit;
+use crate::api::{self, Api};
 use crate::config::{Config, SETTINGS, StartPath};
-use crate::http::{self, HttpSettings};
-use crate::job::ByteSize;
+use crate::http;
 use crate::machine;
+use crate::size::ByteSize;
 use crate::supervisor::{StartError, Supervisor};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,24 +33,24 @@ pub fn run(config: Config) -> i32 {
 }
 
 /// The front's part of the settings.
-pub fn front(config: &Config) -> HttpSettings {
+fn front(config: &Config) -> http::Settings {
     /// A quarter of the memory may hold requests and answers; and never less than two of each.
     const SHARE: u64 = 4;
     let least = 2 * (config.body_size.0 + config.result_size.0);
     let held = machine::memory().map_or(least, |ByteSize(all)| (all / SHARE).max(least));
-    HttpSettings {
-        limits: config.limits,
-        maxima: config.maxima,
-        script_size: config.script_size,
-        result_size: config.result_size,
-        body_size: config.body_size,
+    http::Settings {
         held_size: ByteSize(held),
-        connections: config.connections,
+        connections: connections(config),
         header_time: config.header_time,
         body_time: config.body_time,
         idle_time: config.idle_time,
         drain_time: config.drain_time,
     }
+}
+
+/// The protocols' part of them.
+fn protocols(config: &Config) -> api::Settings {
+    api::Settings { bounds: config.bounds(), body_size: config.body_size, result_size: config.result_size }
 }
 
 /// How many clients may be connected at once: as many as the settings say, and no more than leave descriptors for the children.
@@ -103,7 +104,7 @@ async fn serve(config: Config) -> i32 {
         }
     };
     let address = listener.local_addr().unwrap_or(config.listen);
-    let settings = Arc::new(HttpSettings { connections: connections(&config), ..front(&config) });
+    let (settings, protocols) = (Arc::new(front(&config)), protocols(&config));
     let started = tokio::select! {
         started = Supervisor::start(config) => started,
         () = ends.come() => {
@@ -130,7 +131,8 @@ async fn serve(config: Config) -> i32 {
             supervisor.drain();
         }
     };
-    http::serve(listener, Arc::clone(&supervisor), settings, shutdown).await;
+    let api = Arc::new(Api::new(supervisor, protocols));
+    http::serve(listener, api, settings, shutdown).await;
     tracing::info!("drained");
     exit::OK
 }

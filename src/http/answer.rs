@@ -1,103 +1,144 @@
-//! What is sent back: a status, a JSON body, and the headers that every answer has.
+//! What is sent back: a status, a body, and the headers that every answer has.
 //!
 //! Runs in the supervisor. Text from a request or a script goes into a body only, never into a header.
 
-use super::line::Spent;
+use super::body::{Body, Content};
+use super::budget::Held;
+use super::gate::Signals;
+use super::line::{Line, Spent};
+use super::pieces::Source;
 use super::presence::Busy;
-use crate::outcome::Refusal;
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use hyper::{Response, StatusCode};
+use std::sync::Arc;
 
 /// The header with a request's id.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const ISOLATION: HeaderName = HeaderName::from_static("mayfly-isolation");
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const JSON: &str = "application/json";
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// How many seconds a refused client is asked to wait.
 const RETRY: &str = "1";
 
 /// An answer, before it becomes HTTP.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
     /// A word for the log.
-    pub(super) code: &'static str,
-    pub(super) body: Vec<u8>,
+    pub code: &'static str,
+    /// What its body is.
+    pub content_type: &'static str,
     /// For 405: the methods of this path.
-    pub(super) allow: Option<&'static str>,
+    pub allow: Option<&'static str>,
+    /// The isolation level, where a script runs under it.
+    pub isolation: Option<&'static str>,
     /// For an execution that came to an outcome.
-    pub(super) spent: Option<Spent>,
+    pub spent: Option<Spent>,
+    content: Given,
     /// Whether the request was read to its end, so that the connection can carry another.
     pub(super) is_read: bool,
     /// Set for an execution: held until the client has taken the answer.
     pub(super) busy: Option<Busy>,
     /// What the body's memory counts for.
-    pub(super) held: Option<super::budget::Held>,
+    pub(super) held: Option<Held>,
+}
+
+enum Given {
+    Whole(Vec<u8>),
+    Pieces(Source),
 }
 
 impl Answer {
-    pub(super) fn new(status: StatusCode, code: &'static str, body: Vec<u8>) -> Self {
-        Self { status, code, body, allow: None, spent: None, is_read: true, busy: None, held: None }
+    /// A whole answer, in JSON.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, body: Vec<u8>) -> Self {
+        Self::with(status, code, JSON, Given::Whole(body))
+    }
+
+    pub(super) fn in_pieces(content_type: &'static str, source: Source) -> Self {
+        Self::with(StatusCode::OK, "ok", content_type, Given::Pieces(source))
+    }
+
+    fn with(status: StatusCode, code: &'static str, content_type: &'static str, content: Given) -> Self {
+        let (allow, isolation, spent, busy, held) = (None, None, None, None, None);
+        Self { status, code, content_type, allow, isolation, spent, content, is_read: true, busy, held }
     }
 
     /// `{"error": message}` and nothing else.
-    pub(super) fn error(status: StatusCode, code: &'static str, message: &str) -> Self {
+    #[must_use]
+    pub fn error(status: StatusCode, code: &'static str, message: &str) -> Self {
         Self::new(status, code, error_body(message))
     }
 
-    /// 503: not the request's doing; the same request may succeed in a second.
-    pub(super) fn refusal(refusal: &Refusal) -> Self {
-        let code = match refusal {
-            Refusal::QueueFull => "queue_full",
-            Refusal::Draining => "draining",
-            Refusal::NoZygote => "no_zygote",
-            Refusal::Jail { .. } => "jail",
-        };
-        Self::error(StatusCode::SERVICE_UNAVAILABLE, code, &refusal.to_string())
+    /// 503: too much is held for other clients.
+    #[must_use]
+    pub fn no_room() -> Self {
+        let message = "too many large requests and answers are in memory; try again in a second";
+        Self::error(StatusCode::SERVICE_UNAVAILABLE, "no_room", message)
     }
 
     /// The request was not read to its end.
-    pub(super) fn unread(mut self) -> Self {
+    #[must_use]
+    pub fn unread(mut self) -> Self {
         self.is_read = false;
         self
+    }
+
+    /// How many bytes it has, where that is known beforehand.
+    pub(super) fn size(&self) -> Option<usize> {
+        match &self.content {
+            Given::Whole(body) => Some(body.len()),
+            Given::Pieces(_) => None,
+        }
+    }
+
+    /// How much memory it takes; pieces are counted as they come.
+    pub(super) fn size_in_memory(&self) -> Option<usize> {
+        match &self.content {
+            Given::Whole(body) => Some(body.capacity()),
+            Given::Pieces(_) => None,
+        }
     }
 }
 
 /// What the response needs to know besides its answer.
 pub(super) struct Sending {
     pub(super) id: HeaderValue,
-    /// Set on `/execute`.
-    pub(super) isolation: Option<&'static str>,
     /// Whether the connection ends with this answer.
     pub(super) close: bool,
     /// Whether the request was HEAD: headers as for GET, and no body.
     pub(super) head_only: bool,
 }
 
-/// The answer as HTTP.
-pub(super) fn respond(answer: Answer, sending: Sending) -> Response<Full<Bytes>> {
-    let length = answer.body.len();
-    let body = match answer.busy {
-        _ if sending.head_only => Bytes::new(),
-        None => Bytes::from(answer.body),
-        Some(busy) => Bytes::from_owner(Delivery { body: answer.body, _busy: busy, _held: answer.held }),
+/// The answer as HTTP. The request's line is written when its body is at its end.
+pub(super) fn respond(answer: Answer, sending: Sending, line: Line, signals: Arc<Signals>) -> Response<Body> {
+    let length = answer.size();
+    let content = match answer.content {
+        _ if sending.head_only => Content::Whole(None),
+        Given::Whole(body) if answer.busy.is_none() && answer.held.is_none() => Content::Whole(Some(body.into())),
+        Given::Whole(body) => {
+            Content::Whole(Some(Bytes::from_owner(Delivery { body, _busy: answer.busy, _held: answer.held })))
+        }
+        Given::Pieces(source) => Content::Pieces(source),
     };
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Body::new(content, line, signals));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     // One allocation for what is inserted here and what hyper adds.
     headers.reserve(12);
-    headers.insert(CONTENT_TYPE, JSON);
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(REQUEST_ID, sending.id);
-    if let Some(level) = sending.isolation {
+    if let Some(level) = answer.isolation {
         headers.insert(ISOLATION, HeaderValue::from_static(level));
     }
     if let Some(timing) = answer.spent.as_ref().and_then(server_timing) {
@@ -118,8 +159,8 @@ pub(super) fn respond(answer: Answer, sending: Sending) -> Response<Full<Bytes>>
 /// A body that keeps its request busy until hyper has written the last byte of it and lets go.
 struct Delivery {
     body: Vec<u8>,
-    _busy: Busy,
-    _held: Option<super::budget::Held>,
+    _busy: Option<Busy>,
+    _held: Option<Held>,
 }
 
 impl AsRef<[u8]> for Delivery {
@@ -151,7 +192,7 @@ pub(super) fn error_body(message: &str) -> Vec<u8> {
 }
 
 /// Appends `text` as a JSON string.
-pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
+pub fn write_text(out: &mut Vec<u8>, text: &str) {
     // Writing text to a Vec can't fail.
     let _ = serde_json::to_writer(out, text);
 }

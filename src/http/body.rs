@@ -1,83 +1,86 @@
-//! Reads a request's body: all of it, within its size and its time, or not at all.
+//! The body of an answer as hyper takes it: whole, or in pieces as they come.
 //!
-//! Runs in the supervisor. hyper has no deadline for a body and no limit on it.
+//! Runs in the supervisor. The end of the body is the end of the exchange, whichever form it has: only then is the request
+//! logged, only then does the gate count it as answered. Dropping it before its end means that the client went away.
 
-use super::budget::{Budget, Held, SMALL};
-use crate::job::ByteSize;
+use super::gate::Signals;
+use super::line::Line;
+use super::pieces::{Piece, Source};
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Frame, SizeHint};
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
-/// Why there is no body. The connection can't be used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BodyFault {
-    /// It is larger than allowed.
-    TooLarge,
-    /// It did not arrive in time.
-    TooSlow,
-    /// It ended early, or its framing is broken.
-    Broken,
-    /// Too much is held for other clients already.
-    NoRoom,
+/// A body on its way to the client.
+pub(super) struct Body {
+    content: Content,
+    /// Dropped after the content.
+    end: End,
 }
 
-/// What has arrived so far.
-#[derive(Default)]
-struct Arrived {
-    bytes: Vec<u8>,
-    held: Option<Held>,
+pub(super) enum Content {
+    /// All of it; `None` once hyper has it.
+    Whole(Option<Bytes>),
+    /// What comes until the source ends.
+    Pieces(Source),
 }
 
-/// How many bodies a connection may bring at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bodies {
-    /// HTTP/1: small ones need no counting.
-    One,
-    /// HTTP/2.
-    Many,
+/// What happens when the body is at its end, or is given up.
+struct End {
+    line: Line,
+    signals: Arc<Signals>,
 }
 
-/// Reads the whole body.
-pub(super) async fn read(
-    body: Incoming,
-    size: ByteSize,
-    time: Duration,
-    budget: &Arc<Budget>,
-    bodies: Bodies,
-) -> Result<Bytes, BodyFault> {
-    let announced = body.size_hint().lower();
-    if announced > size.0 {
-        return Err(BodyFault::TooLarge);
+impl Drop for End {
+    fn drop(&mut self) {
+        // The next flush is this answer's last.
+        self.signals.answered.store(true, Ordering::Relaxed);
     }
-    if (bodies == Bodies::Many || announced > SMALL as u64) && !budget.has_room() {
-        return Err(BodyFault::NoRoom);
-    }
-    let whole = collect(body, size.as_usize(), budget, bodies);
-    tokio::time::timeout(time, whole).await.map_err(|_| BodyFault::TooSlow)?
 }
 
-async fn collect(mut body: Incoming, size: usize, budget: &Arc<Budget>, bodies: Bodies) -> Result<Bytes, BodyFault> {
-    let mut arrived = Arrived::default();
-    while let Some(frame) = body.frame().await {
-        // Trailers are dropped: nothing here reads them.
-        let Ok(piece) = frame.map_err(|_| BodyFault::Broken)?.into_data() else { continue };
-        if piece.len() > size.saturating_sub(arrived.bytes.len()) {
-            return Err(BodyFault::TooLarge);
-        }
-        if arrived.bytes.is_empty() && body.is_end_stream() {
-            return Ok(piece);
-        }
-        arrived.bytes.extend_from_slice(&piece);
-        let bytes = arrived.bytes.capacity();
-        arrived.held = match bodies {
-            Bodies::One => budget.count(bytes),
-            Bodies::Many => Some(budget.count_all(bytes)),
+impl Body {
+    pub(super) fn new(content: Content, line: Line, signals: Arc<Signals>) -> Self {
+        Self { content, end: End { line, signals } }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Self { content, end } = self.get_mut();
+        let bytes = match content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take()),
+            Content::Pieces(source) => match source.poll_next(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Piece::Bytes(bytes)) => {
+                    end.line.bytes_out += bytes.len();
+                    Poll::Ready(Some(bytes))
+                }
+                Poll::Ready(Piece::End(ending)) => {
+                    end.line.end(ending);
+                    Poll::Ready(None)
+                }
+            },
         };
-        if arrived.held.is_some() && !budget.has_room() {
-            return Err(BodyFault::NoRoom);
+        bytes.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Content::Pieces(_) => false,
         }
     }
-    Ok(Bytes::from(arrived.bytes))
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Content::Pieces(_) => SizeHint::default(),
+        }
+    }
 }

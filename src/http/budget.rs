@@ -5,7 +5,7 @@
 //! no room for large ones: the connection cap bounds them, one at a time on each connection of HTTP/1. The many that a connection
 //! of HTTP/2 can have at once are counted whatever their size.
 
-use crate::job::ByteSize;
+use crate::size::ByteSize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -43,6 +43,12 @@ impl Budget {
     pub(super) fn count_all(self: &Arc<Self>, bytes: usize) -> Held {
         self.held.fetch_add(bytes, Ordering::Relaxed);
         Held { budget: Arc::clone(self), bytes }
+    }
+
+    /// Whether anything is counted.
+    #[cfg(test)]
+    pub(super) fn holds_anything(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > 0
     }
 }
 

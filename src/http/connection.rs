@@ -4,13 +4,13 @@
 //! behind the gate, and ends what idles, stalls or outlives the server. Dropping the task closes the socket and gives
 //! up whatever the client was waiting for.
 
-use super::Front;
 use super::answer::raw_error;
+use super::exchange::Wire;
 use super::gate::{DRAIN_IDLE, Gate, Signals, Times};
 use super::line::Line;
 use super::presence::Presence;
-use super::routes::respond;
-use crate::service::Service;
+use super::{Front, Handler, exchange};
+use crate::client::Client;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -42,7 +42,7 @@ const RESETS: usize = 20;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves one client until it or we have enough.
-pub(super) async fn run<S: Service>(stream: TcpStream, front: Arc<Front<S>>, presence: Arc<Presence>) {
+pub(super) async fn run<H: Handler>(stream: TcpStream, client: Client, front: Arc<Front<H>>, presence: Arc<Presence>) {
     // An answer is one write; without this its tail could wait for the client's acknowledgement. Failing costs time only.
     let _ = stream.set_nodelay(true);
     let settings = &front.settings;
@@ -52,9 +52,9 @@ pub(super) async fn run<S: Service>(stream: TcpStream, front: Arc<Front<S>>, pre
     let refuse = Box::new(move |fault: super::head::Fault| {
         let id = refusing.ids.make();
         let answer = raw_error(fault.status, fault.message, &id);
-        let mut line = Line::begin(id, &Method::default(), "-", refusing.service.isolation());
+        let mut line = Line::begin(id, &Method::default(), "-", client, refusing.handler.isolation());
         line.method = "-";
-        line.answer(fault.status, "malformed", None, answer.len());
+        line.answer(fault.status, "malformed", None, Some(answer.len()));
         answer
     });
     let mut gate = Gate::new(stream, times, Arc::clone(&signals), refuse);
@@ -69,8 +69,8 @@ pub(super) async fn run<S: Service>(stream: TcpStream, front: Arc<Front<S>>, pre
     presence.touch();
     match is_http2 {
         None => {}
-        Some(false) => serve_http1(gate, front, presence, signals).await,
-        Some(true) => serve_http2(gate, front, presence, signals).await,
+        Some(false) => serve_http1(gate, front, Wire { client, presence, signals }).await,
+        Some(true) => serve_http2(gate, front, Wire { client, presence, signals }).await,
     }
 }
 
@@ -80,12 +80,12 @@ async fn drained(draining: &mut watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-async fn serve_http1<S: Service>(gate: Gate, front: Arc<Front<S>>, presence: Arc<Presence>, signals: Arc<Signals>) {
+async fn serve_http1<H: Handler>(gate: Gate, front: Arc<Front<H>>, wire: Wire) {
     let mut draining = front.draining.clone();
-    let told = Arc::clone(&signals);
+    let told = Arc::clone(&wire.signals);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (front, presence, signals) = (Arc::clone(&front), Arc::clone(&presence), Arc::clone(&signals));
-        async move { Ok::<_, Infallible>(respond(front, presence, signals, request).await) }
+        let (front, wire) = (Arc::clone(&front), wire.clone());
+        async move { Ok::<_, Infallible>(exchange::run(front, wire, request).await) }
     });
     // No header timeout of hyper's: the gate shows it only heads that are complete.
     let mut builder = http1::Builder::new();
@@ -100,13 +100,13 @@ async fn serve_http1<S: Service>(gate: Gate, front: Arc<Front<S>>, presence: Arc
     let _ = connection.await;
 }
 
-async fn serve_http2<S: Service>(gate: Gate, front: Arc<Front<S>>, presence: Arc<Presence>, signals: Arc<Signals>) {
+async fn serve_http2<H: Handler>(gate: Gate, front: Arc<Front<H>>, wire: Wire) {
     let mut draining = front.draining.clone();
     let idle = front.settings.idle_time;
-    let watched = Arc::clone(&presence);
+    let watched = Arc::clone(&wire.presence);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (front, presence, signals) = (Arc::clone(&front), Arc::clone(&presence), Arc::clone(&signals));
-        async move { Ok::<_, Infallible>(respond(front, presence, signals, request).await) }
+        let (front, wire) = (Arc::clone(&front), wire.clone());
+        async move { Ok::<_, Infallible>(exchange::run(front, wire, request).await) }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder

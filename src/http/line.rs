@@ -3,6 +3,8 @@
 //! Runs in the supervisor. A line says who asked for what, what became of it and where the time went. It must never
 //! hold a script, its input or its output; what a client chose itself is fit for a log before it comes here.
 
+use super::pieces::Ending;
+use crate::client::Client;
 use crate::outcome::Timing;
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode};
@@ -19,26 +21,35 @@ pub(super) struct Line {
     pub(super) route: &'static str,
     pub(super) isolation: &'static str,
     pub(super) bytes_in: usize,
+    /// Counted as they go, where the answer is sent in pieces.
+    pub(super) bytes_out: usize,
+    client: Client,
     started: Instant,
     status: u16,
     code: &'static str,
     timing: Option<Spent>,
-    bytes_out: usize,
 }
 
 /// Where an execution's time went.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Spent {
+pub struct Spent {
     /// As the supervisor measured it.
-    pub(super) timing: Timing,
+    pub timing: Timing,
     /// Writing the answer.
-    pub(super) encode: Duration,
+    pub encode: Duration,
 }
 
 impl Line {
     /// A request begins.
-    pub(super) fn begin(id: HeaderValue, method: &Method, route: &'static str, isolation: &'static str) -> Self {
+    pub(super) fn begin(
+        id: HeaderValue,
+        method: &Method,
+        route: &'static str,
+        client: Client,
+        isolation: &'static str,
+    ) -> Self {
         Self {
+            client,
             id,
             method: known_method(method),
             route,
@@ -52,12 +63,25 @@ impl Line {
         }
     }
 
-    /// The answer is ready; `code` is a word for what it says.
-    pub(super) fn answer(&mut self, status: StatusCode, code: &'static str, timing: Option<Spent>, bytes_out: usize) {
-        self.status = status.as_u16();
+    /// The answer is ready, `size` bytes of it; `code` is a word for what it says. One in pieces, of which no size is known, is
+    /// not ready before its end.
+    pub(super) fn answer(
+        &mut self,
+        status: StatusCode,
+        code: &'static str,
+        timing: Option<Spent>,
+        size: Option<usize>,
+    ) {
+        let Some(size) = size else { return };
+        self.bytes_out = size;
+        self.end(Ending { status: status.as_u16(), code, spent: timing });
+    }
+
+    /// What an answer came to.
+    pub(super) fn end(&mut self, Ending { status, code, spent }: Ending) {
+        self.status = status;
         self.code = code;
-        self.timing = timing;
-        self.bytes_out = bytes_out;
+        self.timing = spent;
     }
 }
 
@@ -66,6 +90,7 @@ impl Drop for Line {
         let spent = |of: fn(&Spent) -> Duration| self.timing.as_ref().map(|spent| milliseconds(of(spent)));
         tracing::info!(
             id = self.id.to_str().unwrap_or("-"),
+            client = %self.client.address,
             method = self.method,
             route = self.route,
             status = self.status,
@@ -85,7 +110,8 @@ impl Drop for Line {
 
 /// To the microsecond.
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a request fit a float's 53 bits")]
-pub(super) fn milliseconds(time: Duration) -> f64 {
+#[must_use]
+pub fn milliseconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1000.0
 }
 

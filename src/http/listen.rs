@@ -5,8 +5,8 @@
 
 use super::answer::raw_error;
 use super::presence::Presence;
-use super::{Front, connection};
-use crate::service::Service;
+use super::{Front, Handler, connection};
+use crate::client::Client;
 use hyper::StatusCode;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -37,8 +37,8 @@ const TURNED_AWAY: usize = 64;
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The connections there are.
-struct Open<S> {
-    front: Arc<Front<S>>,
+struct Open<H> {
+    front: Arc<Front<H>>,
     tasks: JoinSet<()>,
     known: HashMap<Id, (Arc<Presence>, AbortHandle)>,
     turned_away: JoinSet<()>,
@@ -46,9 +46,9 @@ struct Open<S> {
 }
 
 /// Accepts until `shutdown` ends, then drains.
-pub(super) async fn run<S: Service>(
+pub(super) async fn run<H: Handler>(
     listener: TcpListener,
-    front: Arc<Front<S>>,
+    front: Arc<Front<H>>,
     drain: watch::Sender<bool>,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -66,7 +66,7 @@ pub(super) async fn run<S: Service>(
             Some(ended) = open.tasks.join_next_with_id(), if !open.tasks.is_empty() => open.forget(&ended),
             Some(_) = open.turned_away.join_next(), if !open.turned_away.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => open.admit(stream).await,
+                Ok((stream, from)) => open.admit(stream, from).await,
                 Err(error) if is_one_clients(&error) => {}
                 Err(error) => {
                     open.warn(&error);
@@ -85,8 +85,8 @@ pub(super) async fn run<S: Service>(
         }
     }
     // Whoever is already connected is served; then the port is free.
-    while let Poll::Ready(Ok((stream, _))) = poll_accept_now(&listener).await {
-        open.admit(stream).await;
+    while let Poll::Ready(Ok((stream, from))) = poll_accept_now(&listener).await {
+        open.admit(stream, from).await;
     }
     drop((listener, spare));
     drain.send_replace(true);
@@ -96,14 +96,14 @@ pub(super) async fn run<S: Service>(
     open.tasks.shutdown().await;
 }
 
-impl<S: Service> Open<S> {
+impl<H: Handler> Open<H> {
     /// Serves a connection if there is room for it, or room can be made.
-    async fn admit(&mut self, stream: TcpStream) {
+    async fn admit(&mut self, stream: TcpStream, from: SocketAddr) {
         /// How often those already accepted are let run first: some may only have to be seen to be gone.
         const TRIES: usize = 4;
         for _ in 0..TRIES {
             if self.known.len() < self.front.settings.connections || self.evict(SHARE_AT_CAP) > 0 {
-                return self.serve(stream);
+                return self.serve(stream, Client { address: from.ip() });
             }
             yield_now().await;
             while let Some(ended) = self.tasks.try_join_next_with_id() {
@@ -113,9 +113,9 @@ impl<S: Service> Open<S> {
         self.turn_away(stream);
     }
 
-    fn serve(&mut self, stream: TcpStream) {
+    fn serve(&mut self, stream: TcpStream, client: Client) {
         let presence = Arc::new(Presence::new());
-        let serving = connection::run(stream, Arc::clone(&self.front), Arc::clone(&presence));
+        let serving = connection::run(stream, client, Arc::clone(&self.front), Arc::clone(&presence));
         let task = self.tasks.spawn(serving);
         self.known.insert(task.id(), (presence, task));
     }

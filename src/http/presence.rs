@@ -73,25 +73,34 @@ impl Presence {
 }
 
 impl Busy {
-    /// From now on the answer is the client's to take, until `until`.
+    /// From now on the answer, or the next piece of it, is the client's to take, until `until`.
     pub(super) fn deliver(&mut self, until: Instant) {
         let mut state = self.presence.state();
+        if let Some(delivery) = state.deliveries.iter_mut().find(|(number, _)| Some(*number) == self.delivery) {
+            delivery.1 = until;
+            return;
+        }
         let number = state.next_delivery;
         state.next_delivery += 1;
         state.deliveries.push((number, until));
         drop(state);
         self.delivery = Some(number);
     }
+
+    /// The client has taken what there was; more may come.
+    pub(super) fn is_taken(&mut self) {
+        if let Some(number) = self.delivery.take() {
+            self.presence.state().deliveries.retain(|(other, _)| *other != number);
+        }
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        self.is_taken();
         let mut state = self.presence.state();
         state.busy -= 1;
         state.last = Some(Instant::now());
-        if let Some(number) = self.delivery {
-            state.deliveries.retain(|(other, _)| *other != number);
-        }
     }
 }
 
@@ -123,6 +132,11 @@ mod tests {
         busy.deliver(now + Duration::from_secs(1));
         assert!(!presence.is_overdue(now));
         assert!(presence.is_overdue(now + Duration::from_secs(1)));
+        busy.deliver(now + Duration::from_secs(2));
+        assert!(!presence.is_overdue(now + Duration::from_secs(1)), "the time began anew");
+        busy.is_taken();
+        assert!(!presence.is_overdue(now + Duration::from_secs(2)));
+        busy.deliver(now + Duration::from_secs(1));
         drop(busy);
         assert!(!presence.is_overdue(now + Duration::from_secs(9)));
     }

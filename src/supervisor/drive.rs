@@ -8,7 +8,7 @@ use super::verdict::Stop;
 use crate::children::child::Child;
 #[cfg(feature = "fault-injection")]
 use crate::fault::supervisor_leaves_out;
-use crate::job::{Job, Limits};
+use crate::job::{Include, Limits};
 use crate::machine;
 use crate::outcome::{Captured, Exception, Usage};
 use crate::sys::Ended;
@@ -42,10 +42,10 @@ pub struct Driven {
     pub stderr: Option<Captured>,
 }
 
-/// Runs `job`, already encoded as `frame`, in `child`.
-pub async fn drive(mut child: Child, job: &Job, frame: &[u8], result_size: usize) -> Driven {
+/// Runs a job, encoded as `frame`, in `child`.
+pub async fn drive(mut child: Child, limits: Limits, include: Include, frame: &[u8], result_size: usize) -> Driven {
     let began = Instant::now();
-    let cap = job.limits.output.as_usize();
+    let cap = limits.output.as_usize();
     #[cfg(feature = "fault-injection")]
     let cap = if supervisor_leaves_out("output-cap") { usize::MAX } else { cap };
     let mut stdout = Output::new(child.stdout.take(), cap);
@@ -58,17 +58,17 @@ pub async fn drive(mut child: Child, job: &Job, frame: &[u8], result_size: usize
     let stop = tokio::select! {
         biased;
         stop = exchange(&child, frame, reply_cap, most_tokens) => stop,
-        stop = watch_limits(&child, &job.limits, began) => stop,
+        stop = watch_limits(&child, &limits, began) => stop,
         () = drain(&mut stdout, &mut stderr) => Stop::Flood,
     };
     let stop = match stop {
-        Stop::Silent if ends_by_itself(&child, began + job.limits.wall).await => None,
+        Stop::Silent if ends_by_itself(&child, began + limits.wall).await => None,
         other => Some(other),
     };
     child.kill();
     let wall = began.elapsed();
     let cpu_at_ready = child.cpu_at_ready;
-    let needs_end = stop.is_none() || job.include.usage;
+    let needs_end = stop.is_none() || include.usage;
     let ended = if needs_end { child.end().await } else { None };
     let used = |ended: Option<Ended>| ended.map_or(Duration::ZERO, |ended| ended.cpu.saturating_sub(cpu_at_ready));
     let stop = match (stop, ended) {
@@ -80,13 +80,13 @@ pub async fn drive(mut child: Child, job: &Job, frame: &[u8], result_size: usize
         stop,
         wall,
         cpu: used(ended),
-        usage: job.include.usage.then(|| Usage {
+        usage: include.usage.then(|| Usage {
             wall,
             cpu: used(ended),
             peak_memory: ended.map_or(0, |ended| ended.peak_memory),
         }),
-        stdout: job.include.stdout.then(|| stdout.finish()),
-        stderr: job.include.stderr.then(|| stderr.finish()),
+        stdout: include.stdout.then(|| stdout.finish()),
+        stderr: include.stderr.then(|| stderr.finish()),
     }
 }
 

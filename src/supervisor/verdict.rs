@@ -62,7 +62,7 @@ pub fn decide(stop: Stop, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> O
             Code::OutputLimit,
             format!(
                 "the script wrote more than {} of output and was stopped",
-                crate::job::ByteSize(super::output::FLOOD)
+                crate::size::ByteSize(super::output::FLOOD)
             ),
         ),
         Stop::Ended(ended) => from_end(ended.how, limits, cpu_seconds, cpu),
@@ -152,7 +152,7 @@ fn from_end(how: How, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> Outco
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::ByteSize;
+    use crate::size::ByteSize;
     use crate::value::Token;
 
     fn limits() -> Limits {

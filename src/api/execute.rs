@@ -3,85 +3,84 @@
 //! Runs in the supervisor. Checks come cheapest first, and none of a body is read before its headers are known to be
 //! right. It must never run a job whose request was not read to its end.
 
-use super::answer::Answer;
-use super::body::{self, Bodies, BodyFault};
-use super::encode::{Encoded, encode};
-use super::line::{Line, Spent};
-use super::presence::Presence;
-use super::{Front, request};
+use super::Api;
+use super::native::encode::{Encoded, encode};
+use super::native::request;
+use crate::http::{Answer, BodyFault, Exchange, Spent};
+use crate::job::Job;
+use crate::outcome::Refusal;
 use crate::service::Service;
 use crate::value::Token;
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
-use hyper::{HeaderMap, Request, StatusCode, Version};
+use hyper::{HeaderMap, StatusCode};
 use std::mem::size_of;
-use std::sync::Arc;
-use tokio::time::Instant;
+use std::time::Instant;
 
 /// Serves one request.
-pub(super) async fn execute<S: Service>(
-    front: &Front<S>,
-    presence: &Arc<Presence>,
-    request: Request<Incoming>,
-    line: &mut Line,
-) -> Answer {
-    let settings = &front.settings;
-    if let Err((status, code, message)) = check_headers(request.headers()) {
+pub(super) async fn execute<S: Service>(api: &Api<S>, exchange: &mut Exchange) -> Answer {
+    if let Err((status, code, message)) = check_headers(exchange.headers()) {
         return Answer::error(status, code, message).unread();
     }
-    let bodies = if request.version() == Version::HTTP_2 { Bodies::Many } else { Bodies::One };
-    let read = body::read(request.into_body(), settings.body_size, settings.body_time, &front.budget, bodies);
-    let body = match read.await {
+    let body = match exchange.read_body(api.settings.body_size).await {
         Ok(body) => body,
-        Err(BodyFault::TooLarge) => {
-            let message = format!("Request body too large. Max size allowed is {}.", settings.body_size);
-            return Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message).unread();
-        }
-        Err(BodyFault::TooSlow) => {
-            let message = "Request body took too long to arrive";
-            return Answer::error(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message).unread();
-        }
-        Err(BodyFault::Broken) => {
-            let message = "Malformed request: the body ended early or its chunks are malformed";
-            return Answer::error(StatusCode::BAD_REQUEST, "malformed", message).unread();
-        }
-        Err(BodyFault::NoRoom) => return no_room().unread(),
+        Err(fault) => return not_read(fault, api),
     };
-    line.bytes_in = body.len();
-    let job = match request::parse(&body, settings) {
+    let job = match request::parse(&body, &api.settings.bounds) {
         Ok(job) => job,
         Err(request::Wrong(sentence)) => return Answer::error(StatusCode::BAD_REQUEST, "wrong_request", &sentence),
     };
-    // Many small arguments are far larger as tokens than as text.
-    let tokens = job.args.tokens().len() + job.kwargs.tokens().len();
-    let _held = front.budget.count(body.len() + tokens * size_of::<Token>());
+    let _room = exchange.hold(body.len() + size_in_memory(&job));
     drop(body);
 
-    let Some(mut busy) = presence.begin() else { return no_room() };
-    let include = job.include;
-    match front.service.run(job).await {
-        Err(refusal) => Answer::refusal(&refusal),
+    if !exchange.begin() {
+        return Answer::no_room();
+    }
+    let include = job.include();
+    match api.service.run(job, exchange.client()).await {
+        Err(refusal) => refused(&refusal),
         Ok(report) => {
             let begun = Instant::now();
             let Encoded { status, code, body } =
-                encode(&report, include, settings.result_size, front.service.isolation());
+                encode(&report, include, api.settings.result_size, api.service.isolation());
             let mut answer = Answer::new(status, code, body);
-            answer.held = front.budget.count(answer.body.capacity());
-            if answer.held.is_some() && !front.budget.has_room() {
-                // The script has run, and nothing of it is left: it can run again.
-                return no_room();
-            }
             answer.spent = Some(Spent { timing: report.timing, encode: begun.elapsed() });
-            busy.deliver(begun + settings.body_time);
-            answer.busy = Some(busy);
             answer
         }
     }
 }
 
-fn no_room() -> Answer {
-    let message = "too many large requests and answers are in memory; try again in a second";
-    Answer::error(StatusCode::SERVICE_UNAVAILABLE, "no_room", message)
+/// Many small arguments are far larger as tokens than as text.
+fn size_in_memory(job: &Job) -> usize {
+    (job.args().tokens().len() + job.kwargs().tokens().len()) * size_of::<Token>()
+}
+
+fn not_read<S>(fault: BodyFault, api: &Api<S>) -> Answer {
+    let answer = match fault {
+        BodyFault::TooLarge => {
+            let message = format!("Request body too large. Max size allowed is {}.", api.settings.body_size);
+            Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message)
+        }
+        BodyFault::TooSlow => {
+            Answer::error(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "Request body took too long to arrive")
+        }
+        BodyFault::Broken => {
+            let message = "Malformed request: the body ended early or its chunks are malformed";
+            Answer::error(StatusCode::BAD_REQUEST, "malformed", message)
+        }
+        BodyFault::NoRoom => Answer::no_room(),
+    };
+    answer.unread()
+}
+
+/// 503: not the request's doing; the same request may succeed in a second.
+fn refused(refusal: &Refusal) -> Answer {
+    let code = match refusal {
+        Refusal::QueueFull => "queue_full",
+        Refusal::Draining => "draining",
+        Refusal::NoZygote => "no_zygote",
+        Refusal::Jail { .. } => "jail",
+    };
+    Answer::error(StatusCode::SERVICE_UNAVAILABLE, code, &refusal.to_string())
 }
 
 /// The only expectation there is, and JSON in UTF-8 as it is; else the answer's status, its word for the log, its text.

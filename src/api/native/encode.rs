@@ -3,22 +3,22 @@
 //! Runs in the supervisor. The result is written straight from its tokens under the size limit; no tree is built.
 //! What is here came from a script: it is text to be escaped, and never decides a status by itself.
 
-use super::answer::write_text;
-use super::line::milliseconds;
-use crate::job::{ByteSize, Include};
+use crate::http::{milliseconds, write_text};
+use crate::job::Include;
 use crate::outcome::{Captured, Code, Exception, Failure, Outcome, Report};
+use crate::size::ByteSize;
 use hyper::StatusCode;
 use std::io::Write;
 
 /// A body with its status and, for the log, the word for it.
-pub(super) struct Encoded {
-    pub(super) status: StatusCode,
-    pub(super) code: &'static str,
-    pub(super) body: Vec<u8>,
+pub struct Encoded {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub body: Vec<u8>,
 }
 
 /// Writes the body: the result or the failure, and what else the client asked for.
-pub(super) fn encode(report: &Report, include: Include, size: ByteSize, isolation: &'static str) -> Encoded {
+pub fn encode(report: &Report, include: Include, size: ByteSize, isolation: &'static str) -> Encoded {
     #[cfg(feature = "fault-injection")]
     let size = if crate::fault::supervisor_leaves_out("result-cap") { ByteSize(u64::MAX) } else { size };
     let mut body = Vec::with_capacity(512);

@@ -3,16 +3,14 @@
 //! Runs in the supervisor; pure. Checks come in a fixed order, so that a request that is wrong in two ways always gets
 //! the same sentence: JSON, script, unknown and repeated fields, then the other fields as they are listed in [`FIELDS`].
 
-use super::HttpSettings;
 use super::arguments::{self, Unfit};
-use crate::job::{ByteSize, Include, Job, Limits};
+use crate::job::{self, Asked, Bounds, Draft, Include, Job, Limit};
 use crate::value::Value;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
 
 /// The fields of a request.
 const FIELDS: [&str; 6] = ["script", "args", "kwargs", "stdin", "limits", "include"];
@@ -23,30 +21,37 @@ const INCLUDE: [&str; 4] = ["stdout", "stderr", "usage", "isolation"];
 
 /// A request that can't be run: the sentence of its 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wrong(pub(super) Cow<'static, str>);
+pub struct Wrong(pub Cow<'static, str>);
+
+impl From<job::Wrong> for Wrong {
+    fn from(wrong: job::Wrong) -> Self {
+        Self(wrong.to_string().into())
+    }
+}
 
 fn wrong<T>(message: impl Into<Cow<'static, str>>) -> Result<T, Wrong> {
     Err(Wrong(message.into()))
 }
 
 /// Reads a request's body.
-pub(super) fn parse(body: &[u8], settings: &HttpSettings) -> Result<Job, Wrong> {
+pub fn parse(body: &[u8], bounds: &Bounds) -> Result<Job, Wrong> {
     let text = match std::str::from_utf8(body) {
         Ok(text) => text,
         Err(error) => return wrong(format!("Request body is not valid UTF-8 (at byte {})", error.valid_up_to())),
     };
     let fields: Object<'_, { FIELDS.len() }> = parse_object(text)?;
     let [script, args, kwargs, stdin, limits, include] = fields.values;
-    let script = parse_script(script, settings.script_size)?;
+    let script = parse_script(script, bounds)?;
     fields.others.check("", &FIELDS)?;
-    Ok(Job {
+    let draft = Draft {
         script,
         args: parse_arguments("args", args, '[', Value::empty_list)?,
         kwargs: parse_arguments("kwargs", kwargs, '{', Value::empty_map)?,
         stdin: parse_stdin(stdin)?,
-        limits: parse_limits(limits, settings)?,
+        limits: parse_limits(limits, bounds)?,
         include: parse_include(include)?,
-    })
+    };
+    Ok(Job::new(draft, bounds)?)
 }
 
 fn parse_object<'a, const N: usize>(text: &'a str) -> Result<Object<'a, N>, Wrong>
@@ -60,15 +65,14 @@ where
     })
 }
 
-fn parse_script(script: Option<&RawValue>, size: ByteSize) -> Result<String, Wrong> {
+fn parse_script(script: Option<&RawValue>, bounds: &Bounds) -> Result<String, Wrong> {
     let Some(script) = script else { return wrong("Missing 'script' in request") };
     if !script.get().starts_with('"') {
         return wrong("'script' must be a string and included in the request");
     }
     let script = text_of("script", script)?;
-    if script.len() as u64 > size.0 {
-        return wrong(format!("Script too large. Max size allowed is {size}."));
-    }
+    // Before the other fields are looked at, so that this is the sentence whatever else is wrong.
+    bounds.check_script(&script)?;
     Ok(script)
 }
 
@@ -107,40 +111,35 @@ fn parse_stdin(stdin: Option<&RawValue>) -> Result<String, Wrong> {
     }
 }
 
-fn parse_limits(given: Option<&RawValue>, settings: &HttpSettings) -> Result<Limits, Wrong> {
-    let (mut limits, maxima) = (settings.limits, &settings.maxima);
-    let Some(given) = given else { return Ok(limits) };
+fn parse_limits(given: Option<&RawValue>, bounds: &Bounds) -> Result<Asked, Wrong> {
+    let Some(given) = given else { return Ok(Asked::default()) };
     if !given.get().starts_with('{') {
         return wrong("'limits' must be an object");
     }
     let fields: Object<'_, { LIMITS.len() }> = parse_object(given.get())?;
     fields.others.check("limits.", &LIMITS)?;
     let [wall, cpu, memory, output] = fields.values;
-    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    if let Some(wall) = parse_limit("wall_ms", wall, 1, milliseconds(maxima.wall))? {
-        limits.wall = Duration::from_millis(wall);
-    }
-    if let Some(cpu) = parse_limit("cpu_ms", cpu, 1, milliseconds(maxima.cpu))? {
-        limits.cpu = Duration::from_millis(cpu);
-    }
-    if let Some(memory) = parse_limit("memory_mb", memory, 1, maxima.memory.0 / ByteSize::mebibytes(1).0)? {
-        limits.memory = ByteSize::mebibytes(memory);
-    }
-    if let Some(output) = parse_limit("output_bytes", output, 0, maxima.output.0)? {
-        limits.output = ByteSize(output);
-    }
-    Ok(limits)
+    let number = |limit, given| parse_number(limit, given, bounds);
+    let asked = Asked {
+        wall_ms: number(Limit::Wall, wall)?,
+        cpu_ms: number(Limit::Cpu, cpu)?,
+        memory_mb: number(Limit::Memory, memory)?,
+        output_bytes: number(Limit::Output, output)?,
+    };
+    Ok(asked)
 }
 
-fn parse_limit(name: &str, given: Option<&RawValue>, least: u64, most: u64) -> Result<Option<u64>, Wrong> {
+/// A limit as a whole number that it may be, so that the first one that is wrong is the one that is named.
+fn parse_number(limit: Limit, given: Option<&RawValue>, bounds: &Bounds) -> Result<Option<u64>, Wrong> {
     let Some(text) = given.map(RawValue::get) else { return Ok(None) };
     let is_whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse::<u64>() {
-        Ok(number) if is_whole && (least..=most).contains(&number) => Ok(Some(number)),
-        // More digits than fit a u64 are above any maximum.
-        _ if is_whole && text != "0" => wrong(format!("'limits.{name}' is too large: the maximum is {most}")),
-        _ => wrong(format!("'limits.{name}' must be a whole number from {least} to {most}")),
+    if !is_whole {
+        return Err(job::Wrong::LimitNotInRange(limit, bounds.range(limit)).into());
     }
+    // More digits than fit a u64 are above any maximum.
+    let number = text.parse().unwrap_or(u64::MAX);
+    bounds.check_limit(limit, number)?;
+    Ok(Some(number))
 }
 
 fn parse_include(given: Option<&RawValue>) -> Result<Include, Wrong> {

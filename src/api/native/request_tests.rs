@@ -1,9 +1,12 @@
 //! Request bodies and what becomes of them, as a table.
 
 use super::*;
+use crate::job::Limits;
+use crate::size::ByteSize;
 use crate::value::Token;
+use std::time::Duration;
 
-fn settings() -> HttpSettings {
+fn bounds() -> Bounds {
     let limits = Limits {
         wall: Duration::from_secs(5),
         cpu: Duration::from_secs(5),
@@ -16,30 +19,18 @@ fn settings() -> HttpSettings {
         memory: ByteSize::mebibytes(1024),
         output: ByteSize::mebibytes(1),
     };
-    HttpSettings {
-        limits,
-        maxima,
-        script_size: ByteSize(10_240),
-        result_size: ByteSize::mebibytes(1),
-        body_size: ByteSize::mebibytes(2),
-        held_size: ByteSize::mebibytes(256),
-        connections: 16,
-        header_time: Duration::from_secs(1),
-        body_time: Duration::from_secs(1),
-        idle_time: Duration::from_secs(1),
-        drain_time: Duration::from_secs(1),
-    }
+    Bounds { limits, maxima, script: ByteSize(10_240) }
 }
 
 fn sentence(body: &str) -> String {
-    match parse(body.as_bytes(), &settings()) {
+    match parse(body.as_bytes(), &bounds()) {
         Ok(job) => panic!("{body:?} was accepted as {job:?}"),
         Err(Wrong(sentence)) => sentence.into_owned(),
     }
 }
 
 fn job(body: &str) -> Job {
-    parse(body.as_bytes(), &settings()).unwrap_or_else(|wrong| panic!("{body:?} was refused: {wrong:?}"))
+    parse(body.as_bytes(), &bounds()).unwrap_or_else(|wrong| panic!("{body:?} was refused: {wrong:?}"))
 }
 
 #[test]
@@ -57,26 +48,26 @@ fn the_three_known_sentences_are_to_the_letter() {
     assert_eq!(sentence(&large("x", 10_241)), TOO_LARGE);
     assert_eq!(sentence(&large("\u{e9}", 5_121)), TOO_LARGE);
     assert_eq!(sentence(&large(r"\u00e9", 5_121)), TOO_LARGE);
-    assert_eq!(job(&large("x", 10_240)).script.len(), 10_240);
-    assert_eq!(job(&large("\u{e9}", 5_120)).script.len(), 10_240);
-    assert_eq!(job(&large(r"\n", 10_240)).script.len(), 10_240);
+    assert_eq!(job(&large("x", 10_240)).script().len(), 10_240);
+    assert_eq!(job(&large("\u{e9}", 5_120)).script().len(), 10_240);
+    assert_eq!(job(&large(r"\n", 10_240)).script().len(), 10_240);
 }
 
 #[test]
 fn the_sentence_follows_the_configured_size() {
-    let settings = HttpSettings { script_size: ByteSize::mebibytes(1), ..settings() };
+    let bounds = Bounds { script: ByteSize::mebibytes(1), ..bounds() };
     let body = format!(r#"{{"script": "{}"}}"#, "x".repeat(1024 * 1024 + 1));
     let expected = Wrong("Script too large. Max size allowed is 1MB.".into());
-    assert_eq!(parse(body.as_bytes(), &settings), Err(expected));
+    assert_eq!(parse(body.as_bytes(), &bounds), Err(expected));
 }
 
 #[test]
 fn what_is_not_given_is_the_default() {
     let job = job(r#"{"script": "x"}"#);
-    assert_eq!(job.script, "x");
-    assert_eq!((job.args, job.kwargs), (Value::empty_list(), Value::empty_map()));
-    assert_eq!((job.stdin.as_str(), job.limits), ("", settings().limits));
-    assert_eq!(job.include, Include::default());
+    assert_eq!(job.script(), "x");
+    assert_eq!((job.args(), job.kwargs()), (&Value::empty_list(), &Value::empty_map()));
+    assert_eq!((job.stdin(), job.limits()), ("", bounds().limits));
+    assert_eq!(job.include(), Include::default());
 }
 
 #[test]
@@ -86,19 +77,19 @@ fn everything_can_be_given() {
         r#" "stdin": "in\n", "limits": {"wall_ms": 1, "cpu_ms": 60000, "memory_mb": 1024, "output_bytes": 0},"#,
         r#" "include": ["stdout", "stderr", "usage", "isolation", "stdout"]}"#
     ));
-    assert_eq!(job.script, "a\"\u{e9}\n\u{1f600}");
+    assert_eq!(job.script(), "a\"\u{e9}\n\u{1f600}");
     let big = Token::BigInt("123456789012345678901234567890".to_owned());
-    assert_eq!(job.args.tokens(), [Token::List(2), Token::Int(1), big]);
-    assert_eq!(job.kwargs.tokens(), [Token::Map(1), Token::Str("k".to_owned()), Token::List(1), Token::Null]);
-    assert_eq!(job.stdin, "in\n");
+    assert_eq!(job.args().tokens(), [Token::List(2), Token::Int(1), big]);
+    assert_eq!(job.kwargs().tokens(), [Token::Map(1), Token::Str("k".to_owned()), Token::List(1), Token::Null]);
+    assert_eq!(job.stdin(), "in\n");
     let limits = Limits {
         wall: Duration::from_millis(1),
         cpu: Duration::from_secs(60),
         memory: ByteSize::mebibytes(1024),
         output: ByteSize(0),
     };
-    assert_eq!(job.limits, limits);
-    assert_eq!(job.include, Include { stdout: true, stderr: true, usage: true, isolation: true });
+    assert_eq!(job.limits(), limits);
+    assert_eq!(job.include(), Include { stdout: true, stderr: true, usage: true, isolation: true });
 }
 
 #[test]
@@ -179,7 +170,7 @@ fn names_are_cut_and_counted() {
 
 #[test]
 fn bytes_that_are_no_text_are_refused() {
-    let wrong = parse(b"{\"script\": \"\xff\"}", &settings());
+    let wrong = parse(b"{\"script\": \"\xff\"}", &bounds());
     assert_eq!(wrong, Err(Wrong("Request body is not valid UTF-8 (at byte 12)".into())));
 }
 

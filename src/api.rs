@@ -1,0 +1,55 @@
+//! The protocols over HTTP: which path is answered how, and how a request becomes a job and a report an answer.
+//!
+//! Runs in the supervisor. It knows JSON and the routes; it knows nothing of sockets, descriptors, processes or Python. It reaches the
+//! connections through [`Exchange`] and whoever runs scripts through [`Service`], and must never hold anything of one request when
+//! the next comes.
+
+mod execute;
+pub mod native;
+mod routes;
+
+use crate::http::{Answer, Exchange, Handler};
+use crate::job::Bounds;
+use crate::service::Service;
+use crate::size::ByteSize;
+use std::sync::Arc;
+
+/// What the protocols hold requests to.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// What a job is held to.
+    pub bounds: Bounds,
+    /// Largest request body, as sent.
+    pub body_size: ByteSize,
+    /// Largest result, as JSON.
+    pub result_size: ByteSize,
+}
+
+/// All protocols, over one service.
+#[derive(Debug)]
+pub struct Api<S> {
+    service: Arc<S>,
+    settings: Settings,
+}
+
+impl<S: Service> Api<S> {
+    /// For `service`.
+    #[must_use]
+    pub fn new(service: Arc<S>, settings: Settings) -> Self {
+        Self { service, settings }
+    }
+}
+
+impl<S: Service> Handler for Api<S> {
+    async fn handle(&self, exchange: &mut Exchange) -> Answer {
+        routes::answer(self, exchange).await
+    }
+
+    fn route(&self, path: &str) -> &'static str {
+        routes::name(path)
+    }
+
+    fn isolation(&self) -> &'static str {
+        self.service.isolation()
+    }
+}

@@ -1,0 +1,173 @@
+//! One exchange: a request, and the answer that it gets.
+//!
+//! Runs in the supervisor. It is what a handler sees of a connection: head, client, body, and what may be held. Whatever becomes of
+//! it, the request has its line in the log.
+
+use super::answer::{Answer, REQUEST_ID, Sending, respond};
+use super::body::Body;
+use super::budget::{Budget, Held};
+use super::gate::{LARGEST_HEAD, Signals};
+use super::line::Line;
+use super::pieces::{self, Pieces};
+use super::presence::{Busy, Presence};
+use super::received::{self, Bodies, BodyFault};
+use super::{Front, Handler, Settings, head};
+use crate::client::Client;
+use crate::size::ByteSize;
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, Response, Version};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// What an exchange shares with its connection.
+#[derive(Clone)]
+pub(super) struct Wire {
+    pub(super) client: Client,
+    pub(super) presence: Arc<Presence>,
+    pub(super) signals: Arc<Signals>,
+}
+
+/// A request on its way to an answer.
+pub struct Exchange {
+    head: Parts,
+    /// `None` once it was read.
+    body: Option<Incoming>,
+    wire: Wire,
+    settings: Arc<Settings>,
+    budget: Arc<Budget>,
+    busy: Option<Busy>,
+    line: Line,
+}
+
+/// Room that something takes, until this is dropped.
+pub struct Room {
+    _held: Option<Held>,
+}
+
+impl Exchange {
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The path, as it was sent.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.head.uri.path()
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.wire.client
+    }
+
+    /// Reads the whole body, of at most `size` bytes.
+    ///
+    /// # Errors
+    /// See [`BodyFault`]; the connection ends with the answer then.
+    pub async fn read_body(&mut self, size: ByteSize) -> Result<Bytes, BodyFault> {
+        let bodies = if self.head.version == Version::HTTP_2 { Bodies::Many } else { Bodies::One };
+        let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
+        let read = received::read(body, size, self.settings.body_time, &self.budget, bodies).await?;
+        self.line.bytes_in = read.len();
+        Ok(read)
+    }
+
+    /// Counts `bytes` that the request takes in memory.
+    #[must_use]
+    pub fn hold(&self, bytes: usize) -> Room {
+        Room { _held: self.budget.count(bytes) }
+    }
+
+    /// The request was read and is worked on from now on: its connection is not closed to make room for others. `false` when it
+    /// was closed just before.
+    #[must_use]
+    pub fn begin(&mut self) -> bool {
+        self.busy = self.wire.presence.begin();
+        self.busy.is_some()
+    }
+
+    /// An answer in pieces, which the task that `start` spawns puts as they come. The client may lag behind by `most` bytes.
+    #[must_use]
+    pub fn stream(
+        &mut self,
+        content_type: &'static str,
+        most: ByteSize,
+        start: impl FnOnce(Pieces) -> AbortHandle,
+    ) -> Answer {
+        let (time, budget) = (self.settings.body_time, Arc::clone(&self.budget));
+        let source = pieces::channel(most.as_usize(), time, budget, self.busy.take(), start);
+        Answer::in_pieces(content_type, source)
+    }
+
+    /// Whether the head, over HTTP/2, is larger than over HTTP/1, where the gate has seen to it.
+    fn is_head_too_large(&self) -> bool {
+        let size =
+            |headers: &HeaderMap| headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        self.head.version == Version::HTTP_2 && LARGEST_HEAD < size(&self.head.headers)
+    }
+
+    /// Whether there is, or may be, a body that nobody read.
+    fn has_unread_body(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| !body.is_end_stream())
+    }
+
+    /// Counts what the answer holds, and from when on it is the client's to take.
+    fn settle(&mut self, answer: &mut Answer) {
+        let Some(size) = answer.size_in_memory() else { return };
+        answer.held = self.budget.count(size);
+        if answer.held.is_some() && !self.budget.has_room() {
+            // The script has run, and nothing of it is left: it can run again.
+            *answer = Answer::no_room();
+            self.busy = None;
+        }
+        if let Some(mut busy) = self.busy.take() {
+            busy.deliver(Instant::now() + self.settings.body_time);
+            answer.busy = Some(busy);
+        }
+    }
+
+    fn finish(mut self, mut answer: Answer) -> Response<Body> {
+        if self.has_unread_body() {
+            // Nobody reads it: the connection ends instead.
+            answer = answer.unread();
+        }
+        self.settle(&mut answer);
+        self.line.answer(answer.status, answer.code, answer.spent, answer.size());
+        let sending = Sending {
+            id: self.line.id.clone(),
+            close: !answer.is_read || self.wire.signals.draining.load(Ordering::Relaxed),
+            head_only: self.head.method == Method::HEAD,
+        };
+        respond(answer, sending, self.line, self.wire.signals)
+    }
+}
+
+/// Answers one request.
+pub(super) async fn run<H: Handler>(front: Arc<Front<H>>, wire: Wire, request: Request<Incoming>) -> Response<Body> {
+    wire.presence.touch();
+    let (head, body) = request.into_parts();
+    let id = front.ids.take(head.headers.get(REQUEST_ID));
+    let route = front.handler.route(head.uri.path());
+    let line = Line::begin(id, &head.method, route, wire.client, front.handler.isolation());
+    let (settings, budget) = (Arc::clone(&front.settings), Arc::clone(&front.budget));
+    let mut exchange = Exchange { head, body: Some(body), wire, settings, budget, busy: None, line };
+    let answer = if exchange.is_head_too_large() {
+        Answer::error(head::TOO_LARGE.status, "malformed", head::TOO_LARGE.message).unread()
+    } else {
+        front.handler.handle(&mut exchange).await
+    };
+    exchange.finish(answer)
+}
