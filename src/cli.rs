@@ -9,7 +9,7 @@ mod log;
 mod run;
 mod serve;
 
-use crate::config::{Config, ConfigError, LogForm, SETTINGS};
+use crate::config::{Config, ConfigError, Group, LogForm, Range, SETTINGS, Subcommand};
 use clap::{Arg, ArgMatches, Command};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -22,60 +22,63 @@ pub mod exit {
     pub const FAILED: i32 = 1;
     /// The command line is wrong.
     pub const USAGE: i32 = 2;
-    /// `EX_UNAVAILABLE`: no isolation level can be had here.
+    /// `EX_UNAVAILABLE`: no isolation level is available on this machine.
     pub const UNAVAILABLE: i32 = 69;
     /// `EX_SOFTWARE`: Mayfly itself failed.
     pub const SOFTWARE: i32 = 70;
-    /// `EX_CONFIG`: a setting does not fit, or asks for what can't be had.
+    /// `EX_CONFIG`: a setting does not fit, or asks for something that this machine doesn't provide.
     pub const CONFIG: i32 = 78;
     /// As `timeout(1)`: the time limit passed.
     pub const TIMEOUT: i32 = 124;
 }
 
-fn settings(command: Command) -> Command {
-    SETTINGS.iter().fold(command, |command, setting| {
+/// Adds the flags of the settings that do something in this command, each group below a heading of its own.
+fn settings(command: Command, subcommand: Subcommand) -> Command {
+    let used = |group: Group| {
+        SETTINGS.iter().filter(move |setting| setting.group == group && setting.used_by.contains(&subcommand))
+    };
+    Group::ALL.into_iter().flat_map(used).fold(command, |command, setting| {
+        let range = match setting.range {
+            Range::Number { least, most: u64::MAX } => format!("{least} or more; "),
+            Range::Number { least, most } => format!("{least} to {most}; "),
+            _ => String::new(),
+        };
         command.arg(
             Arg::new(setting.name)
                 .long(setting.flag())
-                .value_name("VALUE")
-                .help(format!("{} [{}; default: {}]", setting.about, setting.name, setting.default))
-                .hide_default_value(true),
+                .value_name(setting.range.placeholder())
+                .help(format!("{} [{}; {range}default: {}]", setting.about, setting.name, setting.default))
+                .help_heading(setting.group.as_str()),
         )
     })
 }
 
 fn command_line() -> Command {
+    let serve = Command::new("serve").about("Serve POST /execute over HTTP");
+    let run = Command::new("run")
+        .about("Run one script in the same jail and print its result as JSON")
+        .after_help("Exit status: 0 if main() returned, 1 if the script failed, 124 at a time limit.")
+        .arg(Arg::new("FILE").required(true).help("the script; - reads it from standard input"))
+        .arg(Arg::new("args").long("args").value_name("JSON").help("positional arguments of main(): a JSON list"))
+        .arg(Arg::new("kwargs").long("kwargs").value_name("JSON").help("keyword arguments of main(): a JSON object"))
+        .arg(Arg::new("stdin").long("stdin").value_name("FILE").help("file that the script reads as its stdin"));
+    let doctor = Command::new("doctor")
+        .about("Show which isolation levels this machine provides, what is missing, and what to change")
+        .after_help("Exit status: 0 if full or seccomp is available, 69 if neither is.")
+        .arg(Arg::new("json").long("json").action(clap::ArgAction::SetTrue).help("print JSON"));
+    let healthcheck = Command::new("healthcheck")
+        .about("Ask the server on this machine whether it is ready")
+        .after_help("Exit status: 0 if it is ready, 1 if not.");
     Command::new("mayfly")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Runs untrusted Python over HTTP: a warm CPython forked into a prepared jail, one child per request")
         .after_help("Every setting is a flag and an environment variable; the flag wins.")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(settings(Command::new("serve").about("Serve POST /execute over HTTP")))
-        .subcommand(settings(
-            Command::new("run")
-                .about("Run one script in the same jail and print its result as JSON")
-                .arg(Arg::new("FILE").required(true).help("the script; - is standard input"))
-                .arg(
-                    Arg::new("args")
-                        .long("args")
-                        .value_name("JSON")
-                        .help("positional arguments of main(): a JSON list"),
-                )
-                .arg(
-                    Arg::new("kwargs")
-                        .long("kwargs")
-                        .value_name("JSON")
-                        .help("keyword arguments of main(): a JSON object"),
-                )
-                .arg(Arg::new("stdin").long("stdin").value_name("FILE").help("what the script reads from its stdin")),
-        ))
-        .subcommand(settings(
-            Command::new("doctor")
-                .about("Tell which isolation this machine grants, what is missing, and what would grant it")
-                .arg(Arg::new("json").long("json").action(clap::ArgAction::SetTrue).help("print JSON")),
-        ))
-        .subcommand(settings(Command::new("healthcheck").about("Ask the server on this machine whether it is ready")))
+        .subcommand(settings(serve, Subcommand::Serve))
+        .subcommand(settings(run, Subcommand::Run))
+        .subcommand(settings(doctor, Subcommand::Doctor))
+        .subcommand(settings(healthcheck, Subcommand::Healthcheck))
         .subcommand(Command::new("zygote").hide(true))
         .subcommand(Command::new("child").hide(true))
 }
@@ -113,11 +116,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
 }
 
 fn config(given: &ArgMatches) -> Result<Config, ConfigError> {
-    let flags: HashMap<&str, String> = SETTINGS
-        .iter()
-        .filter_map(|setting| Some((setting.name, given.get_one::<String>(setting.name)?.clone())))
-        .collect();
+    let flags: HashMap<&str, String> =
+        SETTINGS.iter().filter_map(|setting| Some((setting.name, flag(given, setting.name)?))).collect();
     Config::read(&|name| flags.get(name).cloned().or_else(|| std::env::var(name).ok()))
+}
+
+/// What a setting's flag was given; nothing where the command has no such flag.
+fn flag(given: &ArgMatches, name: &str) -> Option<String> {
+    given.try_get_one::<String>(name).ok().flatten().cloned()
 }
 
 #[cfg(test)]

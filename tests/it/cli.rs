@@ -125,7 +125,7 @@ fn run_in_every_place() {
 
 fn wrong_usage_is_2() {
     let script = File::new("def main():\n    return 1");
-    let cases: [&[&str]; 13] = [
+    let cases: [&[&str]; 16] = [
         &[],
         &["fly"],
         &["serve", "--no-such-flag"],
@@ -139,6 +139,10 @@ fn wrong_usage_is_2() {
         &["run", script.path(), "--stdin", "/does/not/exist"],
         &["doctor", "--xml"],
         &["healthcheck", "now"],
+        // Settings of other commands.
+        &["healthcheck", "--wall-ms", "1000"],
+        &["doctor", "--listen", "127.0.0.1:0"],
+        &["run", script.path(), "--ready", "1"],
     ];
     for arguments in cases {
         let (status, stdout, stderr) = said(&setup().run(arguments));

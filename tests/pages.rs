@@ -1,0 +1,164 @@
+//! The pages say what the program says: `docs/settings.md` is made from `SETTINGS`, each command's `--help` lists its own
+//! settings, and every link leads somewhere.
+//!
+//! When a setting changes, the failing test prints what the page should say.
+
+use mayfly::config::{Group, Range, SETTINGS, Setting, Subcommand};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const BEGIN: &str = "<!-- settings:begin -->\n";
+const END: &str = "<!-- settings:end -->\n";
+
+/// The pages whose links are followed.
+const PAGES: [&str; 8] = [
+    "README.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    "deploy/README.md",
+    "docs/api.md",
+    "docs/architecture.md",
+    "docs/settings.md",
+    "docs/threat-model.md",
+];
+
+const COMMANDS: [(Subcommand, &str); 4] = [
+    (Subcommand::Serve, "serve"),
+    (Subcommand::Run, "run"),
+    (Subcommand::Doctor, "doctor"),
+    (Subcommand::Healthcheck, "healthcheck"),
+];
+
+fn top() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(top().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// A default as a word to type, or as it is where it is a description in parentheses.
+fn shown(default: &str) -> String {
+    if default.starts_with('(') { default.to_owned() } else { format!("`{default}`") }
+}
+
+fn range(setting: &Setting) -> String {
+    match setting.range {
+        Range::Number { least, most: u64::MAX } => format!("{least} or more"),
+        Range::Number { least, most } => format!("{least} to {most}"),
+        Range::Words(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn commands(setting: &Setting) -> String {
+    let used = COMMANDS.iter().filter(|(subcommand, _)| setting.used_by.contains(subcommand));
+    used.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+}
+
+/// All settings, a table for each group.
+fn tables() -> String {
+    let mut text = String::new();
+    for group in Group::ALL {
+        let heading = group.as_str();
+        let columns = "| setting | default | range | what it does | commands |\n|---|---|---|---|---|";
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "## {heading}\n\n{columns}");
+        for setting in SETTINGS.iter().filter(|setting| setting.group == group) {
+            let cells = [shown(setting.default), range(setting), setting.about.to_owned(), commands(setting)];
+            assert!(cells.iter().all(|cell| !cell.contains('|')), "a cell of {} would end its column", setting.name);
+            let _ = writeln!(text, "| `{}` | {} |", setting.name, cells.join(" | "));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn the_page_of_settings_is_the_codes() {
+    let page = page("docs/settings.md");
+    let (_, from_tables) = page.split_once(BEGIN).expect("the page has tables");
+    let (written, _) = from_tables.split_once(END).expect("the tables end");
+    let wanted = tables();
+    assert!(written == wanted, "docs/settings.md, between {BEGIN} and {END}, should be:\n\n{wanted}");
+}
+
+/// The long flags that a command's `--help` lists.
+fn flags(command: &str) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_mayfly")).args([command, "--help"]).output().expect("it starts");
+    let help = String::from_utf8(output.stdout).expect("text");
+    let lines = help.lines().filter_map(|line| line.trim_start().trim_start_matches("-h, ").strip_prefix("--"));
+    let mut flags: Vec<String> = lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
+    flags.sort();
+    flags
+}
+
+#[test]
+fn help_lists_what_does_something_in_the_command() {
+    for (subcommand, command) in COMMANDS {
+        let others: &[&str] = match subcommand {
+            Subcommand::Run => &["args", "kwargs", "stdin"],
+            Subcommand::Doctor => &["json"],
+            Subcommand::Serve | Subcommand::Healthcheck => &[],
+        };
+        let settings = SETTINGS.iter().filter(|setting| setting.used_by.contains(&subcommand)).map(Setting::flag);
+        let mut wanted: Vec<String> =
+            settings.chain(others.iter().map(|&name| name.to_owned())).chain(["help".to_owned()]).collect();
+        wanted.sort();
+        assert_eq!(flags(command), wanted, "mayfly {command} --help");
+    }
+    let all = SETTINGS.iter().all(|setting| setting.used_by.contains(&Subcommand::Serve));
+    assert!(all, "what the server doesn't use is no setting");
+    assert_eq!(flags("healthcheck"), ["help", "listen", "port"]);
+}
+
+/// The targets of `[text](target)` outside of code.
+fn links(text: &str) -> Vec<String> {
+    let mut in_code = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_code = !in_code;
+        }
+        if !in_code && !line.starts_with("    ") {
+            let targets = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+            found.extend(targets.map(|(target, _)| target.to_owned()));
+        }
+    }
+    found
+}
+
+/// A heading's anchor, as the usual renderers make it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().chars().filter_map(|letter| match letter {
+        ' ' => Some('-'),
+        letter if letter.is_alphanumeric() || matches!(letter, '-' | '_') => Some(letter.to_ascii_lowercase()),
+        _ => None,
+    });
+    kept.collect()
+}
+
+fn leads_somewhere(from: &Path, target: &str) -> bool {
+    if target.starts_with("https://") {
+        return true;
+    }
+    let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+    let path = if file.is_empty() { from.to_owned() } else { from.with_file_name("").join(file) };
+    if heading.is_empty() {
+        return path.exists();
+    }
+    fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with('#') && anchor(line) == heading))
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut dead = Vec::new();
+    for name in PAGES {
+        let from = top().join(name);
+        let targets = links(&page(name)).into_iter().filter(|target| !leads_somewhere(&from, target));
+        dead.extend(targets.map(|target| format!("{name}: {target}")));
+    }
+    assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
