@@ -48,29 +48,29 @@ pub enum StartError {
         /// The jail root's.
         root: String,
     },
-    /// No isolation that was asked for can be had: what was tried.
+    /// No level that was asked for is available: what was tried.
     Isolation(Vec<Attempt>),
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Thread(error) => write!(f, "a thread can't be made: {error}"),
+            Self::Thread(error) => write!(f, "can't start a thread: {error}"),
             Self::Manifest(error) => {
-                write!(f, "the jail root's mayfly.json can't be read: {error}; `make build` makes a new one")
+                write!(f, "can't read the jail root's mayfly.json: {error}; run `make build` to make a new jail root")
             }
             Self::Mismatch { linked, root } => write!(
                 f,
-                "this program embeds CPython {linked}, and the jail root was made for {root}; `make build` makes both alike"
+                "this program embeds CPython {linked}, but the jail root was made for {root}; run `make build` to rebuild both"
             ),
             Self::Isolation(attempts) => {
-                f.write_str("this isolation can't be had here")?;
+                f.write_str("this machine doesn't provide the isolation asked for")?;
                 for attempt in attempts {
                     if let Err(why) = &attempt.result {
                         write!(f, "; {}: {why}", attempt.level)?;
                     }
                 }
-                f.write_str("; `mayfly doctor` tells what would grant it")
+                f.write_str("; run `mayfly doctor` for what to change")
             }
         }
     }
@@ -187,7 +187,7 @@ impl Supervisor {
         self.plan.ids != Ids::Shared
     }
 
-    /// Levels that were tried and can't be had, and why.
+    /// Levels that were tried and are not available, and why.
     pub fn refused(&self) -> impl Iterator<Item = (Level, &Unavailable)> {
         self.attempts.iter().filter_map(|attempt| Some((attempt.level, attempt.result.as_ref().err()?)))
     }

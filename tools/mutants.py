@@ -283,7 +283,7 @@ def checked_at_start(program, layer):
         if server.port is not None:
             return "serves"
         said = server.said()
-    found = re.search(r"did not hold: (.*?)(?:; `mayfly doctor`|$)", said, re.M)
+    found = re.search(r"did not hold: (.*?)(?:; run `mayfly doctor`|$)", said, re.M)
     return f"refuses: not so: {found[1]}" if found else "refuses"
 
 

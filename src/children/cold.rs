@@ -46,7 +46,7 @@ impl Nursery {
         match tokio::time::timeout(READY_TIME, self.start(preload, limits)).await {
             Ok(Ok(child)) => Ok(child),
             Ok(Err(error)) => {
-                tracing::error!(%error, "a cold child could not be made");
+                tracing::error!(%error, "can't make a cold child");
                 Err(match error {
                     ZygoteError::Jail(failed) => Refusal::Jail { step: failed.step.as_str(), errno: failed.errno },
                     _ => Refusal::NoZygote,

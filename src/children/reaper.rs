@@ -118,7 +118,7 @@ fn reap(Order { pid, inside, slot, ended }: Order) {
         (Ok(how), Some(ended)) => drop(ended.send(how)),
         // Whoever waits for the end learns of it by getting none.
         (Ok(_), None) | (Err(_), Some(_)) => {}
-        (Err(errno), None) => tracing::error!(pid = pid.as_raw(), %errno, "a process could not be reaped"),
+        (Err(errno), None) => tracing::error!(pid = pid.as_raw(), %errno, "can't reap a process"),
     }
     drop(slot);
 }

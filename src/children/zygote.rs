@@ -56,17 +56,17 @@ pub enum ZygoteError {
 impl fmt::Display for ZygoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Start(error) => write!(f, "the zygote's process can't be started: {error}"),
+            Self::Start(error) => write!(f, "can't start the zygote's process: {error}"),
             Self::Jail(error) => error.fmt(f),
-            Self::IdMap(error) => write!(f, "the id map of the zygote's user namespace can't be written: {error}"),
-            Self::Descriptors => {
-                f.write_str("the server has too many files open for a child's channels; raise its limit (ulimit -n)")
-            }
+            Self::IdMap(error) => write!(f, "can't write the id map of the zygote's user namespace: {error}"),
+            Self::Descriptors => f.write_str(
+                "the server has no descriptor left for a child's channels; raise its limit of open files (ulimit -n)",
+            ),
             Self::Interpreter(why) => write!(f, "the interpreter did not start: {why}"),
             Self::Gone => f.write_str("the zygote ended"),
             Self::Wedged => f.write_str("the zygote did not answer in time"),
-            Self::Confused => f.write_str("the zygote answered out of turn"),
-            Self::NotOurs => f.write_str("the zygote named a process that is no child of the server's"),
+            Self::Confused => f.write_str("the zygote answered something that it was not asked"),
+            Self::NotOurs => f.write_str("the zygote named a process that is not a child of the server"),
         }
     }
 }

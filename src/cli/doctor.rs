@@ -1,4 +1,4 @@
-//! `mayfly doctor`: which isolation this machine grants, what is missing, and what would grant it.
+//! `mayfly doctor`: which isolation levels this machine provides, what is missing, and what to change.
 
 use super::exit;
 use crate::children::launcher::Launcher;
@@ -98,20 +98,21 @@ fn describe_layer(layer: &Layer, surroundings: &Surroundings) -> Value {
 fn table(attempts: &[Attempt]) -> String {
     let surroundings = Surroundings::here();
     let mut lines = vec![match best(attempts) {
-        Some((level, _)) => format!("MAYFLY_ISOLATION=auto takes level {level} here.\n\n"),
-        None => "No isolation level can be had here, and Mayfly runs nothing without one.\n\n".to_owned(),
+        Some((level, _)) => format!("On this machine MAYFLY_ISOLATION=auto means level {level}.\n\n"),
+        None => "Neither full nor seccomp is available on this machine: MAYFLY_ISOLATION=auto does not start.\n\n"
+            .to_owned(),
     }];
     for attempt in attempts {
         let level = attempt.level.as_str();
         match &attempt.result {
             Ok(plan) => {
-                lines.push(format!("{level:<8} granted\n"));
+                lines.push(format!("{level:<8} available\n"));
                 lines.extend(layers(plan, attempts).iter().map(|layer| line(layer, &surroundings)));
             }
             Err(why) => {
-                lines.push(format!("{level:<8} refused: {why}\n"));
+                lines.push(format!("{level:<8} not available: {why}\n"));
                 if let Some(remedy) = surroundings.for_level(why) {
-                    lines.push(format!("    to get it: {remedy}\n"));
+                    lines.push(format!("    to change that: {remedy}\n"));
                 }
             }
         }
@@ -122,8 +123,11 @@ fn table(attempts: &[Attempt]) -> String {
 fn line(layer: &Layer, surroundings: &Surroundings) -> String {
     let name = layer.name;
     let Some(why) = &layer.missing else { return format!("    {name:<20} in force\n") };
-    match refused(layer).and_then(|_| surroundings.for_layer(name)) {
-        Some(remedy) => format!("    {name:<20} no: {why}\n{:<29}to get it: {remedy}\n", ""),
-        None => format!("    {name:<20} no: {why}\n"),
+    if refused(layer).is_none() {
+        return format!("    {name:<20} {why}\n");
+    }
+    match surroundings.for_layer(name) {
+        Some(remedy) => format!("    {name:<20} missing: {why}\n{:<25}to change that: {remedy}\n", ""),
+        None => format!("    {name:<20} missing: {why}\n"),
     }
 }

@@ -44,7 +44,7 @@ pub fn run(mut config: Config, given: &ArgMatches) -> i32 {
 /// The job, by way of the same JSON that a client would post.
 fn job(config: &Config, given: &ArgMatches) -> Result<Job, String> {
     let text = |name: &str| given.get_one::<String>(name);
-    let content = |path: &str| read(path).map_err(|error| format!("{path} can't be read: {error}"));
+    let content = |path: &str| read(path).map_err(|error| format!("can't read {path}: {error}"));
     let json = |name: &str, json: &str| {
         serde_json::from_str(json).map_err(|error| format!("--{name} is not valid JSON: {error}"))
     };

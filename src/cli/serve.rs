@@ -26,7 +26,7 @@ pub fn run(config: Config) -> i32 {
             }
         },
         Err(error) => {
-            eprintln!("mayfly: no threads to serve with: {error}");
+            eprintln!("mayfly: can't start the server's threads: {error}");
             exit::SOFTWARE
         }
     }
@@ -65,7 +65,7 @@ fn connections(config: &Config) -> usize {
         tracing::warn!(
             connections = room,
             wanted = config.connections,
-            "the limit of open files leaves room for fewer connections; raise it (ulimit -n), or lower MAYFLY_CONNECTIONS"
+            "the limit of open files allows fewer connections; raise it (ulimit -n) or lower MAYFLY_CONNECTIONS"
         );
     }
     room.min(config.connections)
@@ -127,7 +127,7 @@ async fn serve(config: Config) -> i32 {
         let supervisor = Arc::clone(&supervisor);
         async move {
             ends.come().await;
-            tracing::info!("draining: no new requests; those that run are finished");
+            tracing::info!("draining: requests that run are finished, new ones are refused");
             supervisor.drain();
         }
     };
@@ -155,10 +155,10 @@ fn announce(supervisor: &Supervisor, address: SocketAddr) {
         "mayfly serves on http://{address}"
     );
     for name in misspelt() {
-        tracing::warn!(name, "there is no such setting; is it misspelt?");
+        tracing::warn!(name, "no such setting; is the name misspelt?");
     }
     if !refused.is_empty() {
-        tracing::warn!("isolation is weaker than it could be; `mayfly doctor` tells what would grant more");
+        tracing::warn!("a stronger isolation level is not available; run `mayfly doctor` for what to change");
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) async fn run<H: Handler>(
     drop((listener, spare));
     drain.send_replace(true);
     if timeout(drain_time, open.finish()).await.is_err() {
-        tracing::warn!(connections = open.tasks.len(), "connections cut off at the end of the drain time");
+        tracing::warn!(connections = open.tasks.len(), "the drain time is over; connections are cut off");
     }
     open.tasks.shutdown().await;
 }
@@ -176,7 +176,7 @@ impl<H: Handler> Open<H> {
     /// Says why connections are not accepted, once a second at most.
     fn warn(&mut self, error: &io::Error) {
         if self.warned.is_none_or(|last| last.elapsed() >= Duration::from_secs(1)) {
-            tracing::warn!(%error, connections = self.known.len(), "connection not accepted");
+            tracing::warn!(%error, connections = self.known.len(), "can't accept a connection");
             self.warned = Some(Instant::now());
         }
     }

@@ -52,7 +52,7 @@ impl Output {
     pub async fn drain(&mut self) {
         loop {
             if let Err(error) = self.watch() {
-                tracing::warn!(%error, "an output can't be watched; it is not kept");
+                tracing::warn!(%error, "can't watch an output; what the script writes to it is not kept");
                 self.pipe = Pipe::Closed;
             }
             let Pipe::Watched(pipe) = &self.pipe else { return std::future::pending().await };

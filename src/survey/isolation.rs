@@ -31,7 +31,7 @@ const LOW_RANGE: Ids = Ids::Range { first: 50_000, count: 10_000 };
 /// How long the throw-away child may take.
 const VERIFY_TIME: Duration = Duration::from_secs(10);
 
-/// Why a level can't be had.
+/// Why a level is not available.
 #[derive(Debug)]
 pub enum Unavailable {
     /// A step was refused.
@@ -52,16 +52,16 @@ impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step(JailError { step, errno }) => {
-                write!(f, "{step}: {}", Errno::from_raw(*errno))
+                write!(f, "step {step} failed: {}", Errno::from_raw(*errno))
             }
             Self::Leaky(checks) => {
                 let names: Vec<&str> = checks.iter().map(|check| check.as_str()).collect();
-                write!(f, "entered, but this did not hold: {}", names.join("; "))
+                write!(f, "the jail was entered, but this did not hold: {}", names.join("; "))
             }
             Self::Zygote(error) => error.fmt(f),
-            Self::NotOurs => f.write_str("children can't be made the supervisor's own"),
-            Self::NoNsjail => f.write_str("no nsjail program on PATH"),
-            Self::Nsjail(told) => write!(f, "nsjail gave up: {told}"),
+            Self::NotOurs => f.write_str("the supervisor can't wait for the children that a zygote makes"),
+            Self::NoNsjail => f.write_str("there is no nsjail program on PATH"),
+            Self::Nsjail(told) => write!(f, "nsjail failed: {told}"),
         }
     }
 }
@@ -240,7 +240,7 @@ impl Tools<'_> {
         let (command, complaints) = wrapper.command(&plan, slot.number()).map_err(ZygoteError::Start)?;
         match self.verify(plan, command, slot).await {
             Err(Unavailable::Zygote(ZygoteError::Gone)) => {
-                Err(Unavailable::Nsjail(complaints.told().await.unwrap_or_else(|| "without a word".to_owned())))
+                Err(Unavailable::Nsjail(complaints.told().await.unwrap_or_else(|| "it gave no reason".to_owned())))
             }
             result => result,
         }

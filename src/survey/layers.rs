@@ -47,24 +47,26 @@ pub fn layers(plan: &Plan, attempts: &[Attempt]) -> Vec<Layer> {
     .into_iter()
     .map(|name| Layer { name, missing: when(namespaces, &why_not_full) })
     .collect();
-    let why = || if namespaces { "the kernel's tmpfs has no nr_inodes".to_owned() } else { why_not_full() };
+    let why = || {
+        if namespaces { "the tmpfs of this kernel can't limit the number of files".to_owned() } else { why_not_full() }
+    };
     layers.push(Layer { name: "tmp-inode-cap", missing: when(namespaces && plan.tmp_inodes.is_some(), &why) });
     let own_root = namespaces || plan.paths.chroot;
     layers.push(Layer { name: "own-root", missing: when(own_root, &|| errno(found.and_then(|found| found.chroot))) });
     let landlock = plan.paths.landlock;
     let why = || {
         if namespaces {
-            "not needed: the mount namespace holds".to_owned()
+            "not used: the mount namespace already confines paths".to_owned()
         } else {
             errno(found.and_then(|found| found.landlock))
         }
     };
     layers.push(Layer { name: "landlock", missing: when(landlock, &why) });
     let why = || match (namespaces, plan.paths.chroot) {
-        (true, _) => "not needed: the mount namespace holds".to_owned(),
-        (_, true) => "not needed: the root is its own".to_owned(),
+        (true, _) => "not used: the mount namespace already confines paths".to_owned(),
+        (_, true) => "not used: the chroot already confines paths".to_owned(),
         _ => match found.and_then(|found| found.beneath) {
-            None => "without Landlock no path is followed".to_owned(),
+            None => "this needs Landlock; without it the filter follows no path at all".to_owned(),
             number => errno(number),
         },
     };
@@ -72,7 +74,7 @@ pub fn layers(plan: &Plan, attempts: &[Attempt]) -> Vec<Layer> {
     let own_ids = plan.ids != Ids::Shared;
     let why = || match found.and_then(|found| found.ids) {
         Some(number) => errno(Some(number)),
-        None => "the server may not hand out ids".to_owned(),
+        None => "the server may not change user ids".to_owned(),
     };
     layers.push(Layer { name: "own-ids", missing: when(own_ids, &why) });
     for name in ["no-new-privileges", "no-capabilities", "resource-limits", "descriptors", "watchdog", "seccomp-filter"]

@@ -52,7 +52,7 @@ const POD_PROFILE: &str = "seccompProfile: {type: Localhost, localhostProfile: p
                            deploy/seccomp-outer.json as that file on each node";
 const RESTRICTION: &str = "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0";
 const RULES: &str =
-    "give that the flag attach_disconnected and the rules `userns, capability, mount, umount, pivot_root,`";
+    "add the flag attach_disconnected to it, and the rules `userns, capability, mount, umount, pivot_root,`";
 
 impl Surroundings {
     /// Looks around.
@@ -115,7 +115,7 @@ impl Surroundings {
         };
         match (step, Errno::from_raw(*errno)) {
             (Step::UserNamespace, Errno::ENOSPC) => {
-                Some("sysctl -w user.max_user_namespaces=10000, on the host".to_owned())
+                Some("on the host: sysctl -w user.max_user_namespaces=10000".to_owned())
             }
             // Where a restriction lets a program make a user namespace, but gives it no capability within, it is the steps
             // after that one that fail.
@@ -143,7 +143,7 @@ impl Surroundings {
     fn for_namespaces(&self) -> Option<String> {
         // Whatever the sysctl says: a profile that knows of user namespaces is asked for them.
         if let (Place::Host, Some(profile)) = (self.place, &self.confined_by) {
-            return Some(format!("the AppArmor profile {profile} confines it: {RULES}"));
+            return Some(format!("the AppArmor profile {profile} confines Mayfly: {RULES}"));
         }
         let profile = match self.place {
             Place::Container => PROFILE,
@@ -154,8 +154,8 @@ impl Surroundings {
             }
             Place::Host if self.is_filtered => {
                 return Some(
-                    "start it without the seccomp filter that is on it (a systemd unit's is made by RestrictNamespaces= \
-                     and SystemCallFilter=)"
+                    "start Mayfly without the seccomp filter that it was started with (in a systemd unit, \
+                     RestrictNamespaces= and SystemCallFilter= make one)"
                         .to_owned(),
                 );
             }
@@ -185,10 +185,10 @@ impl Surroundings {
             ("own-root", Place::Container | Place::GVisor) => {
                 Some("docker run --user 0 …: the server needs CAP_SYS_CHROOT, which is among Docker's defaults")
             }
-            ("own-root", Place::Host) => Some("run as root, or at level full"),
+            ("own-root", Place::Host) => Some("run as root, or use level full"),
             // gVisor has none; on Cloud Run nobody chooses the kernel of a generation.
             ("landlock", Place::Container | Place::Pod | Place::Host) => {
-                Some("a kernel from 5.13 on with Landlock among its security modules (lsm=…,landlock)")
+                Some("Linux 5.13 or newer, with Landlock among its security modules (lsm=…,landlock)")
             }
             // Being root is what manifests for pods promise not to do.
             _ => None,
@@ -258,7 +258,7 @@ mod tests {
         ];
         for (step, errno) in steps {
             let told = remedy("profile", &files, &[], step, errno);
-            assert_eq!(told, Some(format!("the AppArmor profile site//mayfly confines it: {RULES}")), "{step}");
+            assert_eq!(told, Some(format!("the AppArmor profile site//mayfly confines Mayfly: {RULES}")), "{step}");
         }
         let unconfined = [("proc/self/attr/current", "mayfly (unconfined)\n")];
         assert_eq!(remedy("unconfining", &unconfined, &[], Step::UserNamespace, Errno::EACCES), None);
@@ -306,7 +306,7 @@ mod tests {
     fn a_limit_is_the_host_s_to_raise_everywhere() {
         for variables in [&[][..], &["KUBERNETES_SERVICE_HOST"]] {
             let told = remedy("limit", &[RESTRICTED], variables, Step::UserNamespace, Errno::ENOSPC).expect("a remedy");
-            assert!(told.starts_with("sysctl -w user.max_user_namespaces="), "{told}");
+            assert!(told.contains("sysctl -w user.max_user_namespaces="), "{told}");
         }
     }
 }

@@ -142,7 +142,7 @@ def what_ubuntu_restricts() -> None:
 def what_a_profile_restricts(name: str, rules: str) -> None:
     """Any kernel with AppArmor: a profile that confines the program, and lacks something that level full needs."""
     load(f"profile service {PROGRAM} {{ {ALLOWED} {rules} }}")
-    pattern = r"the AppArmor profile service confines it: give that the flag (\w+) and the rules `(.+)`"
+    pattern = r"the AppArmor profile service confines Mayfly: add the flag (\w+) to it, and the rules `(.+)`"
     remedy = is_refused(f"a profile {name}", ORDINARY, pattern)
     if remedy:
         load(f"profile service {PROGRAM} flags=({remedy[1]}) {{ {ALLOWED} {remedy[2]} }}")

@@ -51,7 +51,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             Ok(zygote) => zygote,
             Err(error) => {
                 shared.failed.store(true, Ordering::Relaxed);
-                tracing::error!(zygote = shared.kind.name, %error, "no zygote; trying again");
+                tracing::error!(zygote = shared.kind.name, %error, "a zygote did not start; trying again");
                 shared.disappoint(refusal(&error));
                 pause.take().await;
                 continue;
@@ -59,7 +59,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         };
         let error = serve_children(&shared, zygote, &mut pause).await;
         shared.warm.send_replace(None);
-        tracing::error!(zygote = shared.kind.name, %error, "the zygote is lost; replacing it");
+        tracing::error!(zygote = shared.kind.name, %error, "a zygote was lost; starting another");
         pause.take().await;
     }
 }
@@ -110,7 +110,9 @@ async fn order_children(
                     }
                 }
                 // The one at hand still works: it goes on until the next time.
-                Err(error) => tracing::error!(zygote = shared.kind.name, %error, "a zygote could not be renewed"),
+                Err(error) => {
+                    tracing::error!(zygote = shared.kind.name, %error, "can't renew a zygote; the old one stays");
+                }
             }
             (born, forks) = (Instant::now(), 0);
             continue;
@@ -147,10 +149,10 @@ async fn order_children(
                 give_bad_news(shared, waiter, refusal(&error));
                 match error {
                     ZygoteError::Jail(JailError { step, errno }) => {
-                        tracing::error!(zygote = shared.kind.name, %step, errno, "a child could not be made");
+                        tracing::error!(zygote = shared.kind.name, %step, errno, "can't make a child");
                     }
                     ZygoteError::Descriptors => {
-                        tracing::error!(zygote = shared.kind.name, %error, "a child could not be made");
+                        tracing::error!(zygote = shared.kind.name, %error, "can't make a child");
                     }
                     _ => return error,
                 }
@@ -196,7 +198,7 @@ async fn raise(shared: Arc<Shared>, mut child: Child, generation: u64, waiter: O
         (hello, waiter) => {
             let refusal = if let Err(StillBorn::Jail(step, errno)) = hello {
                 let step = Step::from_index(step).map_or("unknown", Step::as_str);
-                tracing::error!(zygote = shared.kind.name, step, errno, "a child's jail failed");
+                tracing::error!(zygote = shared.kind.name, step, errno, "a step of a child's jail failed");
                 Refusal::Jail { step, errno }
             } else {
                 tracing::error!(zygote = shared.kind.name, "a child ended before it was ready");
