@@ -24,6 +24,9 @@ const PAGES: [&str; 8] = [
     "docs/threat-model.md",
 ];
 
+/// Pages that are to be read in one go, and how long they may be, in lines.
+const SHORT: [(&str, usize); 1] = [("README.md", 150)];
+
 const COMMANDS: [(Subcommand, &str); 4] = [
     (Subcommand::Serve, "serve"),
     (Subcommand::Run, "run"),
@@ -112,6 +115,14 @@ fn help_lists_what_does_something_in_the_command() {
     let all = SETTINGS.iter().all(|setting| setting.used_by.contains(&Subcommand::Serve));
     assert!(all, "what the server doesn't use is no setting");
     assert_eq!(flags("healthcheck"), ["help", "listen", "port"]);
+}
+
+#[test]
+fn pages_for_one_sitting_are_short() {
+    for (name, longest) in SHORT {
+        let lines = page(name).lines().count();
+        assert!(lines <= longest, "{name} has {lines} lines, and may have {longest}");
+    }
 }
 
 /// The targets of `[text](target)` outside of code.

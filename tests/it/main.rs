@@ -28,6 +28,7 @@ mod refill;
 mod server;
 mod settings;
 mod streams;
+mod tour;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::cell::RefCell;
@@ -66,6 +67,7 @@ fn all() -> Vec<Trial> {
         contract::trials(),
         failures::trials(),
         streams::trials(),
+        tour::trials(),
         front::trials(),
         life::trials(),
         descriptors::trials(),

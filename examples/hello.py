@@ -1,0 +1,2 @@
+def main(name="world"):
+    return {"msg": f"hello {name}"}
