@@ -150,7 +150,7 @@ impl Setup {
             let status = process.wait().expect("a child of ours");
             return Err(Refused { status, said: log.wait_for_end() });
         };
-        Ok(Server { process, address, log })
+        Ok(Server { process, address, log, root: self.root.clone() })
     }
 }
 
@@ -237,6 +237,7 @@ pub struct Server {
     process: Child,
     address: SocketAddr,
     log: Log,
+    root: PathBuf,
 }
 
 impl Drop for Server {
@@ -262,6 +263,11 @@ impl Server {
 
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The jail root that it was started with.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     #[track_caller]
