@@ -29,9 +29,9 @@ pub fn trials() -> Vec<Trial> {
 /// Sets a process's limit of open files. The soft one alone (`--nofile=4:`) can be raised again.
 fn limit(place: Place, process: Pid, limits: &str) {
     let mut command = Command::new("prlimit");
-    if place == Place::Landlock {
+    if let Some(user) = place.setup(&[]).user() {
         // Only its own user may, or root with CAP_SYS_RESOURCE, which a container's root lacks.
-        command.uid(65_534).gid(65_534);
+        command.uid(user).gid(user);
     }
     let status = command.args(["--pid", &process.to_string(), limits]).status();
     assert!(status.expect("prlimit starts").success(), "the limit can be set");

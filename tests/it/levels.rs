@@ -9,10 +9,11 @@ use crate::server::{PROGRAM, Setup, jail_root};
 use crate::{Trial, tests};
 use nix::unistd::geteuid;
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Where tests run a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +69,27 @@ pub fn without_root(setup: Setup) -> Setup {
         return setup;
     }
     let (program, root) = public_copy();
-    setup.by_user(NOBODY, program, root)
+    setup.by_user(stranger(), program, root)
 }
 
-/// The user of a server without root.
-const NOBODY: u32 = 65_534;
+/// The user of a server without root: whom no other process belongs to. `RLIMIT_NPROC` counts all processes of a user on the
+/// machine, and zombies that a container's first process never reaps.
+pub fn stranger() -> u32 {
+    static CHOSEN: OnceLock<u32> = OnceLock::new();
+    *CHOSEN.get_or_init(|| {
+        let map = fs::read_to_string("/proc/self/uid_map").expect("/proc/self/uid_map");
+        let mapped = |line: &str| {
+            let mut numbers = line.split_whitespace().filter_map(|number| number.parse::<u32>().ok());
+            Some((numbers.next()?, numbers.nth(1)?))
+        };
+        let (first, count) = map.lines().filter_map(mapped).max_by_key(|(_, count)| *count).expect("a range of ids");
+        // Above the ids that systems give away, below those that Mayfly does; in a small namespace, what there is of it.
+        let (from, to) =
+            if count > 0x7000_0000 { (0x6000_0000, 0x7000_0000) } else { (first + count / 2, first + count) };
+        let random = RandomState::new().build_hasher().finish();
+        from + u32::try_from(random % u64::from(to - from)).expect("less than the range")
+    })
+}
 
 /// The places that this run expects: `MAYFLY_EXPECT_LEVELS`, else all but nsjail, and that too where there is an `nsjail`
 /// on PATH.
