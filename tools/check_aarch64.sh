@@ -99,7 +99,6 @@ export LD_LIBRARY_PATH=$tools/usr/lib/x86_64-linux-gnu
 cross=$tools/usr/bin/aarch64-linux-gnu
 environment=$(MAYFLY_SYSROOT=$sysroot CC="$cross-gcc --sysroot=$sysroot" AR=$cross-ar tools/python_env.sh)
 eval "$environment"
-[ -n "${PYO3_CONFIG_FILE:-}" ] || die "the archive of CPython is not among the packages"
 # Apart from the other builds, which another compiler makes.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/aarch64 CARGO_BUILD_TARGET=$target CARGO_INCREMENTAL=0
 export RUSTC=$tools/usr/bin/rustc RUSTFLAGS="-D warnings -C link-arg=--sysroot=$sysroot"
