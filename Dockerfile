@@ -41,11 +41,12 @@ RUN set -eu; \
 FROM toolchain AS build
 # The dependencies by themselves first: a change in src/ then compiles src/ alone.
 COPY Cargo.toml Cargo.lock ./
+COPY tests/driver/Cargo.toml tests/driver/
 # How CPython is linked: its archive becomes part of the program, as in every other build.
 COPY tools/python.sh tools/python_env.sh tools/sha2module.c tools/
 # The tests are named in Cargo.toml and stay outside: a stand-in for them too.
-RUN mkdir -p src tests/it \
- && echo 'fn main() {}' | tee build.rs tests/it/main.rs src/main.rs > src/lib.rs \
+RUN mkdir -p src tests/it tests/driver/src \
+ && echo 'fn main() {}' | tee build.rs tests/it/main.rs tests/driver/src/lib.rs src/main.rs > src/lib.rs \
  && environment="$(tools/python_env.sh)" && eval "$environment" \
  && cargo build --release --locked
 # cargo goes by the files' dates, and the real ones may be older than the stand-ins just compiled.

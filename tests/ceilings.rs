@@ -4,21 +4,34 @@
 //! A test that goes red here says that a change made every request dearer. Where that is worth it, the ceiling is raised in
 //! the same commit, which says why. `bench/run` tells what it comes to in milliseconds.
 //!
-//! Other users' processes are looked into and traced, so this needs root: where the tests run without, `sudo -n` is asked.
+//! Other users' processes are looked into and traced, which needs root, or a `sudo` that asks for no password.
 
-#[path = "it/server.rs"]
-#[expect(dead_code, reason = "written for tests/it, which uses all of it")]
-mod server;
-
+use driver::lone_tests;
+use driver::server::{Server, eventually};
+use driver::trial::{self, Needs};
+use libtest_mimic::Trial;
 use mayfly::sys::pins::Pins;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::{Pid, geteuid};
 use serde_json::json;
-use server::{Server, eventually};
 use std::io::Read;
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
+
+fn main() -> ExitCode {
+    trial::run(1, trials, || ())
+}
+
+/// One at a time: they count what happens within a while.
+fn trials() -> Vec<Trial> {
+    let trials = lone_tests![
+        system_calls_of_the_supervisor,
+        system_calls_of_a_child,
+        page_faults_and_memory_of_a_ready_child,
+        page_faults_of_a_whole_life,
+    ];
+    trials.into_iter().map(|trial| Needs::RootOrSudo.allow(trial)).collect()
+}
 
 /// The most that something may come to.
 struct Ceiling {
@@ -85,9 +98,6 @@ fn pinned_or(pinned: Ceiling, unpinned: Ceiling) -> Ceiling {
         }
     }
 }
-
-/// One at a time: they count what happens within a while.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// A server with one kind of zygote on two cores: as many threads as on the smallest machine, wherever this runs.
 fn server(preload: &str) -> Server {
@@ -178,7 +188,8 @@ fn calls(server: &Server, process: Pid) -> (f64, String) {
     assert!(first.contains("attached"), "strace: {first}");
     requests(server, REQUESTS);
     settle(server);
-    let ended = as_root("kill").args(["-INT", &strace.id().to_string()]).status().expect("kill or sudo can be started");
+    let kill = format!("kill -INT {}", strace.id());
+    let ended = as_root("sh").args(["-c", &kill]).status().expect("sh or sudo can be started");
     assert!(ended.success(), "strace has ended by itself");
     strace.wait().expect("a child of ours");
     let text = read(&table.display().to_string());
@@ -189,18 +200,14 @@ fn calls(server: &Server, process: Pid) -> (f64, String) {
     ((count(" total").expect("strace's table has a total") - looks) / f64::from(REQUESTS), text)
 }
 
-#[test]
 fn system_calls_of_the_supervisor() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = server("");
     requests(&server, 20);
     let (seen, table) = calls(&server, server.pid());
     SUPERVISOR_CALLS.holds(seen, &table);
 }
 
-#[test]
 fn system_calls_of_a_child() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = server("");
     requests(&server, 20);
     let zygotes = server.zygotes();
@@ -209,9 +216,7 @@ fn system_calls_of_a_child() {
     CHILD_CALLS.holds(seen, &table);
 }
 
-#[test]
 fn page_faults_and_memory_of_a_ready_child() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let lean = (pinned_or(LEAN_FAULTS, LEAN_FAULTS_UNPINNED), LEAN_DIRTY);
     let loaded = (pinned_or(LOADED_FAULTS, LOADED_FAULTS_UNPINNED), pinned_or(LOADED_DIRTY, LOADED_DIRTY_UNPINNED));
     for (preload, (faults, dirty)) in [("", lean), ("numpy,pandas", loaded)] {
@@ -226,11 +231,9 @@ fn page_faults_and_memory_of_a_ready_child() {
     }
 }
 
-#[test]
 fn page_faults_of_a_whole_life() {
     /// `cminflt` of proc(5): the faults of children that were waited for.
     const OF_THE_REAPED: usize = 11;
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let server = server("");
     requests(&server, 20);
     let reaped = || stat(server.pid(), OF_THE_REAPED);

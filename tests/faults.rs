@@ -3,14 +3,11 @@
 //! The client gets a clean 503, no script runs, the log names the step and the error number, and once the step works again the
 //! same request is served: never by a child that went without.
 
-#[expect(dead_code, reason = "one helper file for all targets, and each uses its part")]
-#[path = "it/server.rs"]
-mod server;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use driver::server::{PATIENCE, Setup, eventually, jail_root};
+use driver::trial::{self, trial};
+use libtest_mimic::Trial;
 use mayfly::jail::Step;
 use serde_json::json;
-use server::{PATIENCE, Setup, eventually, jail_root};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -36,8 +33,10 @@ const ERRNO: &str = "68";
 const ERRNO_NAME: &str = "EADV";
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(4);
+    trial::run(4, trials, || ())
+}
+
+fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for level in ["full", "seccomp"] {
         for start in ["warm", "cold"] {
@@ -56,14 +55,7 @@ fn main() -> ExitCode {
     for level in ["full", "seccomp"] {
         trials.push(trial(format!("{level}::children-are-adopted"), move || children_are_adopted(level)));
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn trial(name: String, test: impl FnOnce() + Send + 'static) -> Trial {
-    Trial::test(name, || {
-        test();
-        Ok::<(), Failed>(())
-    })
+    trials
 }
 
 /// A server whose `step` fails, in the first so many processes that take it or in all.

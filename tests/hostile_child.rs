@@ -4,16 +4,12 @@
 //! the client something true: a value, or why there is none. Each test ends with a script that any healthy server answers; after
 //! the last the server's memory, descriptors and processes are examined.
 
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-#[path = "it/server.rs"]
-mod server;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use driver::server::{Server, Setup, eventually};
+use driver::trial::{self, trial};
+use libtest_mimic::Trial;
 use serde_json::{Value, json};
-use server::{Server, Setup, eventually};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The largest reply, in bytes: the supervisor's cap for the result size set below.
@@ -62,50 +58,49 @@ const TESTS: &[(&str, Test)] = &[
     ("two_writers", two_writers),
 ];
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(2);
-    if arguments.list {
-        return libtest_mimic::run(&arguments, TESTS.iter().map(|(name, _)| Trial::test(*name, || Ok(()))).collect())
-            .exit_code();
-    }
-    let settings = [("MAYFLY_PRELOAD", ""), ("MAYFLY_RESULT_BYTES", "1048576"), ("MAYFLY_CONCURRENCY", "16")];
-    let server = Arc::new(Setup::new(&settings).start());
-    for _ in 0..8 {
-        canary(&server);
-    }
-    std::thread::sleep(Duration::from_millis(500));
-    let (descriptors, peak) = (server.descriptors(), peak(&server));
-    let trials = TESTS.iter().map(|(name, test)| {
-        let server = Arc::clone(&server);
-        Trial::test(*name, move || {
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                test(&server);
-                canary(&server);
-            }));
-            result.map_err(|panic| {
-                let words = panic.downcast_ref::<String>().cloned();
-                Failed::from(
-                    words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default(),
-                )
-            })
-        })
-    });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    let examined = catch_unwind(AssertUnwindSafe(|| examine(&server, descriptors, peak)));
-    match examined {
-        Ok(()) => conclusion.exit_code(),
-        Err(_) => ExitCode::FAILURE,
+/// The one server, with what it had before the first test.
+struct Host {
+    server: Server,
+    descriptors: usize,
+    peak: u64,
+}
+
+impl Host {
+    fn start() -> Self {
+        let settings = [("MAYFLY_PRELOAD", ""), ("MAYFLY_RESULT_BYTES", "1048576"), ("MAYFLY_CONCURRENCY", "16")];
+        let server = Setup::new(&settings).start();
+        for _ in 0..8 {
+            canary(&server);
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        Self { descriptors: server.descriptors(), peak: peak(&server), server }
     }
 }
 
+fn main() -> ExitCode {
+    let host: Arc<OnceLock<Host>> = Arc::default();
+    let trials = || {
+        let of = |(name, test): &(&'static str, Test)| {
+            let (host, test) = (Arc::clone(&host), *test);
+            trial(*name, move || {
+                let server = &host.get_or_init(Host::start).server;
+                test(server);
+                canary(server);
+            })
+        };
+        TESTS.iter().map(of).collect::<Vec<Trial>>()
+    };
+    trial::run(2, trials, || host.get().into_iter().for_each(examine))
+}
+
 /// What is left when all is over.
-fn examine(server: &Server, descriptors: usize, peak_before: u64) {
+fn examine(host: &Host) {
+    let server = &host.server;
     canary(server);
     eventually("no zombie is left", || !server.processes().iter().any(|process| process.state == 'Z'));
-    eventually("descriptors are as many as before", || server.descriptors() <= descriptors + 12);
+    eventually("descriptors are as many as before", || server.descriptors() <= host.descriptors + 12);
     // Eight replies at once are the most that a test asks for, and two tests run at once.
-    let grown = peak(server).saturating_sub(peak_before);
+    let grown = peak(server).saturating_sub(host.peak);
     println!("the server's peak memory grew by {} MiB; {} MiB are allowed", grown / 1024, COST * 9 / 1024);
     assert!(grown <= COST * 9, "the server's peak memory grew by {grown} KiB");
 }

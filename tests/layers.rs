@@ -4,26 +4,21 @@
 //! look at a child that waits for its job. `tools/mutants.py` runs them once for each layer with that layer left out
 //! (`LAYERS_WITHOUT`, in a test build), and at least one must fail each time.
 
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-#[path = "it/levels.rs"]
-mod levels;
-#[expect(dead_code, reason = "shared with the integration tests, which use all of it")]
-#[path = "it/server.rs"]
-mod server;
-
-use levels::Place;
-use libtest_mimic::{Arguments, Failed, Trial};
+use driver::client::Connection;
+use driver::places::Place;
+use driver::process::is_alive;
+use driver::server::{Server, Setup, eventually, jail_root};
+use driver::trial::{self, Needs, trial};
+use libtest_mimic::Trial;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::mount::MsFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use server::{Connection, Server, Setup, eventually, is_alive};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -123,105 +118,92 @@ fn setup(place: Place, settings: &[(&str, &str)]) -> Setup {
 /// Something in the server's environment that is nobody's business.
 const SECRET: (&str, &str) = ("SECRET_OF_THE_SERVER", "MARKER-SECRET-environment");
 
+/// Root alone may see, in /proc, what a process that can't be traced has open, its root and its namespaces.
+const ROOT: Needs = Needs::Root;
+const ANYONE: Needs = Needs::Nothing;
+
 type Check = fn(&Server, Family);
 type Alone = fn();
 
-/// Checks of a host's processes, by the circumstances they hold in: `full` as root, `shared` at level full without root (all
+/// Checks of a host's processes, by the circumstances they hold in and by what they need of whoever runs them: `full` as root, `shared` at level full without root (all
 /// children have the server's own id), `seccomp` with chroot, `landlock` at level seccomp without root.
-const CHECKS: &[(&str, &[&str], Check)] = &[
-    ("user-namespace", &["full", "shared"], |_, family| own_namespace(family, "user")),
-    ("network-namespace", &["full", "shared"], |_, family| own_namespace(family, "net")),
-    ("uts-namespace", &["full", "shared"], |_, family| own_namespace(family, "uts")),
-    ("cgroup-namespace", &["full", "shared"], |_, family| own_namespace(family, "cgroup")),
-    ("ipc-namespace", &["full", "shared"], |_, family| namespace_of_each(family, "ipc")),
-    ("pid-namespace", &["full", "shared"], |_, family| namespace_of_each(family, "pid")),
-    ("mount-namespace", &["full", "shared"], |_, family| namespace_of_each(family, "mnt")),
-    ("host-name", &["full", "shared"], host_name),
-    ("own-root", &["full", "shared", "seccomp"], own_root),
-    ("mounts", &["full", "shared"], mounts),
-    ("private-mounts", &["full", "shared"], private_mounts),
-    ("devices", &["full", "shared"], devices),
-    ("private-tmp", &["full", "shared"], private_tmp),
-    ("working-directory", &["full", "shared", "seccomp", "landlock"], working_directory),
-    ("files-of-the-host", &["full", "shared", "seccomp", "landlock"], files_of_the_host),
-    ("ids-of-each", &["full", "seccomp"], ids_of_each),
-    ("zygote-ids", &["full"], zygote_ids),
-    ("groups", &["full", "seccomp"], groups),
-    ("capabilities", &["full", "shared", "seccomp", "landlock"], capabilities),
-    ("bounding-set", &["full", "shared", "seccomp"], bounding_set),
-    ("no-new-privileges", &["full", "shared", "seccomp", "landlock"], no_new_privileges),
-    ("filter", &["full", "shared", "seccomp", "landlock"], filter),
-    ("dumpable", &["full", "shared", "seccomp", "landlock"], |_, family| untraceable(family.children[0])),
-    ("zygote-dumpable", &["full", "shared", "seccomp", "landlock"], |_, family| untraceable(family.zygote)),
-    ("descriptors", &["full", "shared", "seccomp", "landlock"], descriptors),
-    ("environment", &["full", "shared", "seccomp", "landlock"], environment),
-    ("umask", &["full", "seccomp"], |_, family| assert_eq!(status(family.children[0], "Umask"), "0077")),
-    ("session", &["full", "shared", "seccomp"], session),
-    ("signals", &["full", "shared", "seccomp"], signals),
-    ("out-of-memory-score", &["full", "shared", "seccomp", "landlock"], out_of_memory_score),
-    ("limits", &["full", "shared", "seccomp", "landlock"], limits),
-    ("process-limit", &["full", "seccomp"], |_, family| limit(family, "Max processes", "64")),
-    ("wall-clock", &["full"], wall_clock),
-    ("processor-time", &["full"], processor_time),
-    ("reply-cap", &["full"], reply_cap),
-    ("result-cap", &["full"], result_cap),
-    ("output-cap", &["full"], output_cap),
-    ("output-flood", &["full"], output_flood),
+const CHECKS: &[(&str, &[&str], Needs, Check)] = &[
+    ("user-namespace", &["full", "shared"], ROOT, |_, family| own_namespace(family, "user")),
+    ("network-namespace", &["full", "shared"], ROOT, |_, family| own_namespace(family, "net")),
+    ("uts-namespace", &["full", "shared"], ROOT, |_, family| own_namespace(family, "uts")),
+    ("cgroup-namespace", &["full", "shared"], ROOT, |_, family| own_namespace(family, "cgroup")),
+    ("ipc-namespace", &["full", "shared"], ROOT, |_, family| namespace_of_each(family, "ipc")),
+    ("pid-namespace", &["full", "shared"], ROOT, |_, family| namespace_of_each(family, "pid")),
+    ("mount-namespace", &["full", "shared"], ROOT, |_, family| namespace_of_each(family, "mnt")),
+    ("host-name", &["full", "shared"], ANYONE, host_name),
+    ("own-root", &["full", "shared", "seccomp"], ROOT, own_root),
+    ("mounts", &["full", "shared"], ANYONE, mounts),
+    ("private-mounts", &["full", "shared"], ANYONE, private_mounts),
+    ("devices", &["full", "shared"], ANYONE, devices),
+    ("private-tmp", &["full", "shared"], ANYONE, private_tmp),
+    ("working-directory", &["full", "shared", "seccomp", "landlock"], ROOT, working_directory),
+    ("files-of-the-host", &["full", "shared", "seccomp", "landlock"], ANYONE, files_of_the_host),
+    ("ids-of-each", &["full", "seccomp"], ANYONE, ids_of_each),
+    ("zygote-ids", &["full"], ANYONE, zygote_ids),
+    ("groups", &["full", "seccomp"], ANYONE, groups),
+    ("capabilities", &["full", "shared", "seccomp", "landlock"], ANYONE, capabilities),
+    ("bounding-set", &["full", "shared", "seccomp"], ANYONE, bounding_set),
+    ("no-new-privileges", &["full", "shared", "seccomp", "landlock"], ANYONE, no_new_privileges),
+    ("filter", &["full", "shared", "seccomp", "landlock"], ANYONE, filter),
+    ("dumpable", &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| untraceable(family.children[0])),
+    ("zygote-dumpable", &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| untraceable(family.zygote)),
+    ("descriptors", &["full", "shared", "seccomp", "landlock"], ROOT, descriptors),
+    ("environment", &["full", "shared", "seccomp", "landlock"], ROOT, environment),
+    ("umask", &["full", "seccomp"], ANYONE, |_, family| assert_eq!(status(family.children[0], "Umask"), "0077")),
+    ("session", &["full", "shared", "seccomp"], ANYONE, session),
+    ("signals", &["full", "shared", "seccomp"], ANYONE, signals),
+    ("out-of-memory-score", &["full", "shared", "seccomp", "landlock"], ANYONE, out_of_memory_score),
+    ("limits", &["full", "shared", "seccomp", "landlock"], ANYONE, limits),
+    ("process-limit", &["full", "seccomp"], ANYONE, |_, family| limit(family, "Max processes", "64")),
+    ("wall-clock", &["full"], ANYONE, wall_clock),
+    ("processor-time", &["full"], ANYONE, processor_time),
+    ("reply-cap", &["full"], ANYONE, reply_cap),
+    ("result-cap", &["full"], ANYONE, result_cap),
+    ("output-cap", &["full"], ANYONE, output_cap),
+    ("output-flood", &["full"], ANYONE, output_flood),
 ];
 
 /// Checks that need a server of their own.
-const ALONE: &[(&str, Alone)] = &[
-    ("zygote-descriptors", zygote_descriptors),
-    ("private-mounts-where-others-are-shared", private_mounts_where_others_are_shared),
-    ("zygote-parent-death-signal", zygote_parent_death_signal),
-    ("parent-death-signal", parent_death_signal),
-    ("alone", alone),
-    ("reseed", reseed),
+const ALONE: &[(&str, Needs, Alone)] = &[
+    ("zygote-descriptors", ROOT, zygote_descriptors),
+    ("private-mounts-where-others-are-shared", ROOT, private_mounts_where_others_are_shared),
+    ("zygote-parent-death-signal", ANYONE, zygote_parent_death_signal),
+    ("parent-death-signal", ANYONE, parent_death_signal),
+    ("alone", ANYONE, alone),
+    ("reseed", ANYONE, reseed),
 ];
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(2);
+    trial::run(2, trials, || ())
+}
+
+fn trials() -> Vec<Trial> {
     let hosts = [
-        Host::new("full", setup(Place::Full, &[])),
+        (Needs::Root, Host::new("full", setup(Place::Full, &[]))),
         // Level full for a server without root.
-        Host::new("shared", setup(Place::Landlock, &[("MAYFLY_ISOLATION", "full")])),
-        Host::new("seccomp", setup(Place::Seccomp, &[])),
-        Host::new("landlock", setup(Place::Landlock, &[])),
+        (Needs::Nothing, Host::new("shared", setup(Place::Landlock, &[("MAYFLY_ISOLATION", "full")]))),
+        (Needs::Root, Host::new("seccomp", setup(Place::Seccomp, &[]))),
+        (Needs::Nothing, Host::new("landlock", setup(Place::Landlock, &[]))),
     ];
     let mut trials = Vec::new();
-    for (name, places, check) in CHECKS {
-        for host in hosts.iter().filter(|host| places.contains(&host.name)) {
-            let host = Arc::clone(host);
-            trials.push(trial(format!("{}::{name}", host.name), move || {
-                let server = host.started();
+    for (name, places, needs, check) in CHECKS {
+        for (host_needs, host) in hosts.iter().filter(|(_, host)| places.contains(&host.name)) {
+            let started = Arc::clone(host);
+            let trial = trial(format!("{}::{name}", host.name), move || {
+                let server = started.started();
                 check(&server, family(&server));
-            }));
+            });
+            trials.push(host_needs.allow(needs.allow(trial)));
         }
     }
-    trials.extend(ALONE.iter().map(|(name, check)| trial((*name).to_owned(), check)));
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(hosts);
-    levels::remove_public_copy();
-    conclusion.exit_code()
+    trials.extend(ALONE.iter().map(|(name, needs, check)| needs.allow(trial(*name, check))));
+    trials
 }
-
-fn trial(name: impl Into<String>, test: impl FnOnce() + Send + 'static) -> Trial {
-    Trial::test(name, || {
-        catch_unwind(AssertUnwindSafe(test)).map_err(|panic| {
-            let words = panic.downcast_ref::<String>().cloned();
-            Failed::from(words.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
-        })
-    })
-}
-
-/// As the integration tests have it, for `levels`.
-macro_rules! tests {
-    ($($name:ident),+ $(,)?) => {
-        vec![$(crate::trial(stringify!($name), $name)),+]
-    };
-}
-use tests;
 
 /// Made once, for all children of a zygote.
 fn own_namespace(family: Family, kind: &str) {
@@ -306,7 +288,7 @@ fn private_tmp(server: &Server, _: Family) {
 fn working_directory(server: &Server, family: Family) {
     let told = server.get("/capabilities").json();
     let granted = |layer: &str| told["layers"][layer]["granted"] == true;
-    let jail_root = server::jail_root();
+    let jail_root = jail_root();
     let expected = match told["isolation"].as_str() {
         Some("full") => "/tmp",
         _ if granted("own-root") => "/",

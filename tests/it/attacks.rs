@@ -4,11 +4,12 @@
 //! Marker secrets lie about while the attacks run: in the server's environment, and in the script, the arguments, the
 //! input and the output of every canary, which is the request before the next attack. No answer to an attack may hold one.
 
-use crate::Trial;
 use crate::group::Group;
-use crate::levels::{Place, attacked};
 use crate::record::Record;
-use crate::server::{Answer, Server};
+use driver::client::Answer;
+use driver::places::{Place, attacked};
+use driver::server::Server;
+use libtest_mimic::Trial;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,7 +102,7 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for place in attacked() {
         let setup = place.setup(&[("MAYFLY_CANARY_SECRET", &marker("environment"))]);
-        let group = Group::new(format!("attacks::{}", place.as_str()), setup);
+        let group = Group::new(format!("attacks::{}", place.as_str()), place.needs(), setup);
         let applies = |attack: &Attack| {
             let levels = attack.levels.as_ref();
             levels.is_none_or(|levels| levels.iter().any(|level| level == place.level() || level == place.as_str()))

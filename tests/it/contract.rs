@@ -2,10 +2,11 @@
 //!
 //! The contract does not depend on the isolation level, so every test runs in every place.
 
-use crate::Trial;
 use crate::group::Group;
-use crate::levels::{Place, expected};
-use crate::server::{Answer, Server};
+use driver::client::Answer;
+use driver::places::{Place, expected};
+use driver::server::Server;
+use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 pub type Test = fn(&Server, Place);
@@ -20,7 +21,7 @@ pub(crate) use named;
 pub fn in_every_place(room: &str, settings: &[(&str, &str)], tests: &[(&'static str, Test)]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for place in expected() {
-        let group = Group::new(format!("{room}::{}", place.as_str()), place.setup(settings));
+        let group = Group::new(format!("{room}::{}", place.as_str()), place.needs(), place.setup(settings));
         trials.extend(tests.iter().map(|(name, test)| {
             let test = *test;
             group.trial(name, move |server| test(server, place))

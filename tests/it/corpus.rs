@@ -1,9 +1,10 @@
 //! Scripts as people send them, with the answers they must get: every case of `tests/scripts` in every place, warm and cold.
 
-use crate::Trial;
 use crate::group::Group;
-use crate::levels::{Place, expected};
-use crate::server::{Match, Server, assert_same, manifest};
+use driver::places::{Place, expected};
+use driver::same::{Match, assert_same};
+use driver::server::{Server, manifest};
+use libtest_mimic::Trial;
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ pub fn trials() -> Vec<Trial> {
     for place in expected() {
         for start in ["warm", "cold"].into_iter().filter(|start| *start == "cold" || place.has_warm()) {
             let setup = place.setup(&[("MAYFLY_START", start)]);
-            let group = Group::new(format!("corpus::{}::{start}", place.as_str()), setup);
+            let group = Group::new(format!("corpus::{}::{start}", place.as_str()), place.needs(), setup);
             for number in 0..cases.len() {
                 let cases = Arc::clone(&cases);
                 let name = cases[number].name.clone();

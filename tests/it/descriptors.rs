@@ -1,10 +1,12 @@
 //! Descriptors run out, in a zygote or in the server: it says so, loses nothing, and serves again.
 
 use crate::group::{CANARY, CANARY_ANSWER};
-use crate::levels::{Place, expected};
 use crate::life::{begin, lean, sleeper};
-use crate::server::{Connection, PATIENCE, eventually};
-use crate::{Trial, lone_trial};
+use driver::client::Connection;
+use driver::places::{Place, expected};
+use driver::server::{PATIENCE, eventually};
+use driver::trial::lone_trial;
+use libtest_mimic::Trial;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -21,7 +23,10 @@ pub fn trials() -> Vec<Trial> {
     ];
     let places = expected().into_iter().filter(|place| place.has_warm());
     let in_place = |place: Place| {
-        each.map(|(name, test)| lone_trial(format!("descriptors::{}::{name}", place.as_str()), move || test(place)))
+        each.map(|(name, test)| {
+            let name = format!("descriptors::{}::{name}", place.as_str());
+            place.needs().allow(lone_trial(name, move || test(place)))
+        })
     };
     places.flat_map(in_place).collect()
 }

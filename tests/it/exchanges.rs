@@ -2,12 +2,13 @@
 //!
 //! What the steps mean is told in `tests/attacks/README.md`. After each exchange a canary script is answered.
 
-use crate::Trial;
 use crate::attacks::{canary, files, read};
 use crate::group::Group;
-use crate::levels::expected;
 use crate::record::Record;
-use crate::server::{Answer, Connection, Server};
+use driver::client::{Answer, Connection};
+use driver::places::expected;
+use driver::server::Server;
+use libtest_mimic::Trial;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 use serde::Deserialize;
@@ -106,7 +107,7 @@ pub fn trials() -> Vec<Trial> {
         .with("MAYFLY_HEADER_MS", &setting(times.header_ms.max(times.first_byte_ms)))
         .with("MAYFLY_BODY_MS", &setting(times.body_ms))
         .with("MAYFLY_IDLE_MS", &setting(times.idle_ms));
-    let group = Group::new("exchanges", setup);
+    let group = Group::new("exchanges", place.needs(), setup);
     let mut trials = Vec::new();
     let applies = |exchange: &Exchange| {
         exchange.levels.as_ref().is_none_or(|levels| levels.iter().any(|level| level == place.level()))

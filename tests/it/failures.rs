@@ -1,9 +1,9 @@
 //! How scripts fail: each code of a 422, the limits, and what a traceback shows.
 
-use crate::Trial;
 use crate::contract::{in_every_place, named};
-use crate::levels::Place;
-use crate::server::Server;
+use driver::places::Place;
+use driver::server::Server;
+use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -515,7 +515,7 @@ fn two_scripts_do_not_meet(server: &Server, place: Place) {
                   seen = []\n    for pid in list(range(1, 40)) + [os.getppid(), os.getpid() - 1, os.getpid() + 1]:\n        try:\n            if pid > 0 and pid != os.getpid():\n                \
                   os.kill(pid, 0)\n                seen.append(pid)\n        except (PermissionError, ProcessLookupError):\n            pass\n    \
                   try:\n        files = sorted(os.listdir('/tmp'))\n    except OSError:\n        files = []\n    text = open('/tmp/mine').read() if files else who\n    return [seen, files, text]";
-    crate::together(4, |number| {
+    driver::trial::together(4, |number| {
         let who = format!("client {number}");
         let files = if place.has_tmp() { json!(["mine"]) } else { json!([]) };
         server.check_request(&json!({ "script": script, "args": [who] }), 200, &json!({ "result": [[], files, who] }));

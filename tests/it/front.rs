@@ -1,8 +1,11 @@
 //! The HTTP front under clients that are slow, large, malformed or many. What `tests/attacks` holds as exchanges is not
 //! repeated here; these need a server with times and sizes of its own.
 
-use crate::server::{Connection, PATIENCE, Server};
-use crate::{Trial, lone_tests, tests};
+use driver::client::Connection;
+use driver::lone_tests;
+use driver::server::{PATIENCE, Server};
+use driver::tests;
+use libtest_mimic::Trial;
 use serde_json::json;
 use std::io::Read;
 use std::time::{Duration, Instant};

@@ -5,9 +5,10 @@
 //! and containers have them, and by a limit of zero user namespaces.
 
 use crate::group::{CANARY, CANARY_ANSWER};
-use crate::levels::{has_nsjail, without_root};
-use crate::server::{Server, Setup};
-use crate::{Trial, tests};
+use driver::places::{has_nsjail, without_root};
+use driver::server::{Server, Setup};
+use driver::tests;
+use libtest_mimic::Trial;
 use nix::libc::{CLONE_NEWUSER, SYS_clone, SYS_unshare};
 use nix::unistd::geteuid;
 use seccompiler::{

@@ -1,7 +1,9 @@
 //! Cases that share one server, and what must hold of it when the last of them is done.
 
-use crate::server::{PATIENCE, Process, Server, Setup, eventually};
-use crate::{Trial, lone_trial, lone_trial_after, trial};
+use driver::process::Process;
+use driver::server::{PATIENCE, Server, Setup, eventually};
+use driver::trial::{Needs, lone_trial, lone_trial_after, trial};
+use libtest_mimic::Trial;
 use nix::unistd::Pid;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Group {
     name: String,
+    needs: Needs,
     setup: Setup,
     started: OnceLock<Started>,
 }
@@ -26,8 +29,9 @@ struct Started {
 const GROWTH: u64 = 64 * 1024;
 
 impl Group {
-    pub fn new(name: impl Into<String>, setup: Setup) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), setup, started: OnceLock::new() })
+    /// `needs`: what its server asks of whoever runs the tests.
+    pub fn new(name: impl Into<String>, needs: Needs, setup: Setup) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), needs, setup, started: OnceLock::new() })
     }
 
     fn started(&self) -> &Started {
@@ -50,18 +54,19 @@ impl Group {
     /// A case.
     pub fn trial(self: &Arc<Self>, name: &str, test: impl FnOnce(&Server) + Send + 'static) -> Trial {
         let group = Arc::clone(self);
-        trial(format!("{}::{name}", self.name), move || test(group.server()))
+        self.needs.allow(trial(format!("{}::{name}", self.name), move || test(group.server())))
     }
 
     /// A case that needs the machine for itself.
     pub fn lone_trial(self: &Arc<Self>, name: &str, test: impl FnOnce(&Server) + Send + 'static) -> Trial {
         let group = Arc::clone(self);
-        lone_trial(format!("{}::{name}", self.name), move || test(group.server()))
+        self.needs.allow(lone_trial(format!("{}::{name}", self.name), move || test(group.server())))
     }
 
     /// The last trial of a group: waits until all others are done, and examines the server.
     pub fn last(self: Arc<Self>) -> Trial {
         let name = format!("{}::leaves-nothing-behind", self.name);
+        let needs = self.needs;
         let (watched, examined) = (Arc::downgrade(&self), self);
         let wait = move || {
             let deadline = Instant::now() + Duration::from_secs(600);
@@ -70,11 +75,11 @@ impl Group {
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
-        lone_trial_after(name, wait, move || {
+        needs.allow(lone_trial_after(name, wait, move || {
             if let Some(started) = examined.started.get() {
                 started.examine();
             }
-        })
+        }))
     }
 }
 

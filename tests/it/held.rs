@@ -1,7 +1,9 @@
 //! What slow readers hold adds up to a share of the memory and no more, and who asks for little is served meanwhile.
 
-use crate::server::{Connection, PROGRAM, Setup};
-use crate::{Trial, lone_tests};
+use driver::client::Connection;
+use driver::lone_tests;
+use driver::server::{Setup, program};
+use libtest_mimic::Trial;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -19,8 +21,10 @@ impl SmallMachine {
         let inside =
             "mount -t tmpfs none /sys/fs/cgroup && echo 134217728 > /sys/fs/cgroup/memory.max && exec \"$0\" \"$@\"";
         let as_root = if nix::unistd::geteuid().is_root() { "" } else { "--user --map-root-user" };
+        let program = program();
         let text = format!(
-            "#!/bin/sh\nexec unshare {as_root} --mount --propagation private sh -c '{inside}' '{PROGRAM}' \"$@\"\n"
+            "#!/bin/sh\nexec unshare {as_root} --mount --propagation private sh -c '{inside}' '{}' \"$@\"\n",
+            program.display()
         );
         std::fs::write(&path, text).expect("a file");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("it can be executed");
@@ -52,7 +56,7 @@ fn slow_readers_hold_a_share_of_the_memory() {
         reader.send(request.as_bytes()).expect("sent");
     }
     let lines = || server.log().lines().into_iter().filter(|line| line.contains("/execute")).collect::<Vec<_>>();
-    crate::server::eventually("all have run", || lines().len() == READERS);
+    driver::server::eventually("all have run", || lines().len() == READERS);
     // Who asks for little is served while nobody takes those.
     let answer = server.execute(&json!({ "script": "def main():\n    return 1" }));
     assert_eq!((answer.status, answer.json()), (200, json!({ "result": 1 })));

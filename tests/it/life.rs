@@ -1,9 +1,15 @@
 //! How the service lives: draining, lost and stopped zygotes, renewal, the queue, clients that leave, and the log.
 
 use crate::group::{CANARY, CANARY_ANSWER};
-use crate::levels::{Place, expected};
-use crate::server::{Connection, PATIENCE, Server, eventually, is_alive};
-use crate::{Trial, lone_tests, lone_trial, tests, together};
+use driver::client::Connection;
+use driver::lone_tests;
+use driver::places::{Place, expected};
+use driver::process::is_alive;
+use driver::server::{PATIENCE, Server, eventually};
+use driver::tests;
+use driver::trial::lone_trial;
+use driver::trial::together;
+use libtest_mimic::Trial;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -37,9 +43,9 @@ pub fn trials() -> Vec<Trial> {
             ("the_server_s_death_is_everyone_s", the_server_s_death_is_everyone_s),
             ("many_requests_leave_nothing", many_requests_leave_nothing),
         ];
-        trials.extend(
-            each.map(|(name, test)| lone_trial(format!("life::{}::{name}", place.as_str()), move || test(place))),
-        );
+        trials.extend(each.map(|(name, test)| {
+            place.needs().allow(lone_trial(format!("life::{}::{name}", place.as_str()), move || test(place)))
+        }));
     }
     trials
 }

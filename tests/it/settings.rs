@@ -1,8 +1,9 @@
 //! The settings: each has its effect, and a bad one ends the start.
 
-use crate::levels::expected;
-use crate::server::{Server, Setup, manifest};
-use crate::{Trial, tests};
+use driver::places::expected;
+use driver::server::{Server, Setup, manifest};
+use driver::tests;
+use libtest_mimic::Trial;
 use mayfly::config::SETTINGS;
 use serde_json::json;
 use std::fs;

@@ -3,9 +3,10 @@
 //! The same in every place, and whether the interpreter was warm or not.
 
 use crate::contract::{in_every_place, named};
-use crate::levels::{Place, attacked, expected};
-use crate::server::Server;
-use crate::{Trial, trial};
+use driver::places::{Place, attacked, expected};
+use driver::server::Server;
+use driver::trial::trial;
+use libtest_mimic::Trial;
 use serde_json::json;
 
 pub fn trials() -> Vec<Trial> {
