@@ -5,14 +5,15 @@
 
 mod doctor;
 mod healthcheck;
-mod log;
 mod run;
 mod serve;
 
 use crate::config::{Config, ConfigError, Group, LogForm, Range, SETTINGS, Subcommand};
+use crate::log;
 use clap::{Arg, ArgMatches, Command};
 use std::collections::HashMap;
 use std::ffi::OsString;
+use tracing::Level;
 
 /// Exit statuses, as `sysexits.h` has them where it has one.
 pub mod exit {
@@ -97,17 +98,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
         Some(("zygote" | "child", _)) => crate::worker::zygote::run(),
         Some((name, given)) => match config(given) {
             Ok(config) => {
-                log::start(if name == "serve" { config.log } else { LogForm::Text }, name);
-                match name {
+                // Only the server speaks of what goes well; the other commands say their piece on stdout.
+                let (form, level) =
+                    if name == "serve" { (config.log, Level::INFO) } else { (LogForm::Text, Level::WARN) };
+                if let Err(error) = log::start(form, level) {
+                    log::fatal(&format!("no log can be kept: {error}"));
+                    return exit::SOFTWARE;
+                }
+                let status = match name {
                     "serve" => serve::run(config),
                     "run" => run::run(config, given),
                     "doctor" if given.get_flag("json") => doctor::run(&config, doctor::Form::Json),
                     "doctor" => doctor::run(&config, doctor::Form::Table),
                     _ => healthcheck::run(&config),
-                }
+                };
+                log::end();
+                status
             }
             Err(error) => {
-                eprintln!("mayfly: {error}");
+                log::fatal(&error.to_string());
                 exit::CONFIG
             }
         },

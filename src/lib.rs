@@ -25,7 +25,7 @@
 //!
 //! In the supervisor, from the client inwards: [`http`], the connections; [`api`], the protocols over them; [`service`], what
 //! these know of the rest; [`supervisor`], the way of a job; [`children`], the stock of processes; [`survey`], which isolation this
-//! machine grants; [`machine`], how large it is.
+//! machine grants; [`machine`], how large it is; [`log`], where it says what happens.
 //!
 //! In the other processes: [`worker`], the zygote and the child; [`jail`], the ordered list of steps; [`python`], the interpreter.
 //!
@@ -44,6 +44,7 @@ pub mod http;
 pub mod jail;
 pub mod job;
 pub mod level;
+pub mod log;
 pub mod machine;
 pub mod orders;
 pub mod outcome;

@@ -4,6 +4,7 @@
 
 use crate::jail::Plan;
 use crate::level::Level;
+use crate::log::stderr_of_others;
 use crate::orders::Role;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -35,7 +36,13 @@ pub const ENVIRONMENT: [(&str, &str); 14] = [
 pub fn command(plan: &Plan, role: &Role) -> Command {
     let name = if matches!(role, Role::Cold { .. }) { "child" } else { "zygote" };
     let mut command = Command::new("/proc/self/exe");
-    command.arg(name).env_clear().envs(ENVIRONMENT).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .arg(name)
+        .env_clear()
+        .envs(ENVIRONMENT)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr_of_others());
     #[cfg(feature = "fault-injection")]
     if plan.faults.leaves_out("clean-environment") {
         command.envs(std::env::vars_os());

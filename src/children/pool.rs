@@ -287,7 +287,8 @@ impl Shared {
         for (module, why) in &warm.missing {
             tracing::warn!(zygote = self.kind.name, module, why, "a module could not be preloaded");
         }
-        let (ms, python, pinned) = (began.elapsed().as_millis(), &warm.python, warm.pinned);
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (python, pinned) = (&warm.python, warm.pinned);
         tracing::info!(zygote = self.kind.name, ms, python, pinned, "warm");
         self.warm.send_replace(Some(warm.clone()));
         self.failed.store(false, Ordering::Relaxed);

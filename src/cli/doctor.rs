@@ -7,6 +7,7 @@ use crate::children::slots::Slots;
 use crate::config::Config;
 use crate::jail::Plan;
 use crate::level::Level;
+use crate::log;
 use crate::survey::isolation::{Attempt, Tools};
 use crate::survey::layers::{Layer, layers};
 use crate::survey::manifest::Manifest;
@@ -27,7 +28,7 @@ pub fn run(config: &Config, form: Form) -> i32 {
     let attempts = match attempts(config) {
         Ok(attempts) => attempts,
         Err(error) => {
-            eprintln!("mayfly: {error}");
+            log::fatal(&error.to_string());
             return exit::SOFTWARE;
         }
     };

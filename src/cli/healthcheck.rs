@@ -2,6 +2,7 @@
 
 use super::exit;
 use crate::config::Config;
+use crate::log;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -20,11 +21,11 @@ pub fn run(config: &Config) -> i32 {
     match ask(address) {
         Ok(status) if status.contains(" 200 ") => exit::OK,
         Ok(status) => {
-            eprintln!("mayfly: http://{address}/readyz answers {status:?}");
+            log::fatal(&format!("http://{address}/readyz answers {status:?}"));
             exit::FAILED
         }
         Err(error) => {
-            eprintln!("mayfly: http://{address}/readyz does not answer: {error}");
+            log::fatal(&format!("http://{address}/readyz does not answer: {error}"));
             exit::FAILED
         }
     }

@@ -5,6 +5,7 @@ use crate::api::native::job_from_json;
 use crate::client::Client;
 use crate::config::Config;
 use crate::job::Job;
+use crate::log;
 use crate::outcome::{Code, Failure, Outcome, Report};
 use crate::supervisor::Supervisor;
 use clap::ArgMatches;
@@ -14,7 +15,7 @@ pub fn run(mut config: Config, given: &ArgMatches) -> i32 {
     let job = match job(&config, given) {
         Ok(job) => job,
         Err(message) => {
-            eprintln!("mayfly: {message}");
+            log::fatal(&message);
             return exit::USAGE;
         }
     };
@@ -23,7 +24,7 @@ pub fn run(mut config: Config, given: &ArgMatches) -> i32 {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("mayfly: {error}");
+            log::fatal(&error.to_string());
             return exit::SOFTWARE;
         }
     };
@@ -35,7 +36,7 @@ pub fn run(mut config: Config, given: &ArgMatches) -> i32 {
     match report {
         Ok(report) => show(report, result_size),
         Err((status, message)) => {
-            eprintln!("mayfly: {message}");
+            log::fatal(&message);
             status
         }
     }

@@ -4,6 +4,7 @@ use super::exit;
 use crate::api::{self, Api};
 use crate::config::{Config, SETTINGS, StartPath};
 use crate::http;
+use crate::log;
 use crate::machine;
 use crate::size::ByteSize;
 use crate::supervisor::{StartError, Supervisor};
@@ -21,12 +22,12 @@ pub fn run(config: Config) -> i32 {
         Ok(runtime) => match runtime.block_on(runtime.spawn(serve(config))) {
             Ok(status) => status,
             Err(error) => {
-                eprintln!("mayfly: {error}");
+                log::fatal(&error.to_string());
                 exit::SOFTWARE
             }
         },
         Err(error) => {
-            eprintln!("mayfly: can't start the server's threads: {error}");
+            log::fatal(&format!("can't start the server's threads: {error}"));
             exit::SOFTWARE
         }
     }
@@ -96,10 +97,8 @@ async fn serve(config: Config) -> i32 {
     let listener = match listen(config.listen) {
         Ok(listener) => listener,
         Err(error) => {
-            eprintln!(
-                "mayfly: can't listen on {}: {error}; choose another with --listen or MAYFLY_LISTEN",
-                config.listen
-            );
+            let address = config.listen;
+            log::fatal(&format!("can't listen on {address}: {error}; choose another with --listen or MAYFLY_LISTEN"));
             return exit::CONFIG;
         }
     };
@@ -115,7 +114,7 @@ async fn serve(config: Config) -> i32 {
     let supervisor = match started {
         Ok(supervisor) => Arc::new(supervisor),
         Err(error) => {
-            eprintln!("mayfly: {error}");
+            log::fatal(&error.to_string());
             return match error {
                 StartError::Thread(_) => exit::SOFTWARE,
                 StartError::Manifest(_) | StartError::Mismatch { .. } | StartError::Isolation(_) => exit::CONFIG,

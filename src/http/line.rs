@@ -1,4 +1,4 @@
-//! One log line for each request, whatever became of it.
+//! One log line for each request, whatever became of it, but for health checks that find all well.
 //!
 //! Runs in the supervisor. A line says who asked for what, what became of it and where the time went. It must never
 //! hold a script, its input or its output; what a client chose itself is fit for a log before it comes here.
@@ -85,8 +85,18 @@ impl Line {
     }
 }
 
+impl Line {
+    /// A health check that finds all well: some place asks every few seconds, for as long as the server runs.
+    fn says_nothing(&self) -> bool {
+        matches!(self.route, "/healthz" | "/livez" | "/readyz") && self.status == StatusCode::OK.as_u16()
+    }
+}
+
 impl Drop for Line {
     fn drop(&mut self) {
+        if self.says_nothing() {
+            return;
+        }
         let spent = |of: fn(&Spent) -> Duration| self.timing.as_ref().map(|spent| milliseconds(of(spent)));
         tracing::info!(
             id = self.id.to_str().unwrap_or("-"),

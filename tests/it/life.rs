@@ -445,7 +445,7 @@ fn the_log_tells_each_request_and_no_script() {
 fn the_log_can_be_json() {
     let server = lean_anywhere(&[("MAYFLY_LOG", "json")]);
     let forged = "x\\\",\\\"severity\\\":\\\"ERROR";
-    server.connect().request("GET", "/healthz", &[("X-Request-Id", forged)], b"");
+    server.connect().request("GET", "/version", &[("X-Request-Id", forged)], b"");
     server.execute(&json!({ "script": CANARY }));
     server.log().wait_for(|line| line.contains("/execute"), PATIENCE).expect("a line");
     for line in server.log().lines() {

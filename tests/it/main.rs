@@ -22,6 +22,7 @@ mod held;
 mod imports;
 mod levels;
 mod life;
+mod log;
 mod packages;
 mod record;
 mod refill;
@@ -52,6 +53,7 @@ fn all() -> Vec<Trial> {
         tour::trials(),
         front::trials(),
         life::trials(),
+        log::trials(),
         descriptors::trials(),
         held::trials(),
         refill::trials(),

@@ -200,7 +200,8 @@ fn what_a_preload_writes_is_in_the_log_and_in_no_answer() {
             assert_eq!(answer.json(), wanted, "{}, {start}", place.as_str());
             // nsjail keeps what a process inside it writes from the log.
             if place.has_warm() {
-                let line = server.log().wait_for(|line| line == "hello from the package", Duration::from_secs(10));
+                let line =
+                    server.log().wait_for(|line| line.contains("\"hello from the package\""), Duration::from_secs(10));
                 assert!(line.is_some(), "{}, {start}: {:?}", place.as_str(), server.log().lines());
             }
         }
