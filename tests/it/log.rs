@@ -3,8 +3,8 @@
 //! Each test starts a server of its own, whose stderr is what the test makes of it.
 
 use crate::group::{CANARY, CANARY_ANSWER};
-use crate::server::{Connection, PATIENCE, Server, Setup, eventually};
-use crate::{Trial, tests};
+use driver::server::{Connection, PATIENCE, Server, Setup, eventually};
+use driver::{Trial, tests};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@
 //!
 //! Of a traceback only its presence is checked, because each Python draws its own marks below a line.
 
-use crate::server::{Server, Setup};
-use crate::{Trial, tests};
+use driver::server::{Server, Setup};
+use driver::{Trial, tests};
 use serde_json::Value;
 use std::path::Path;
 
