@@ -308,11 +308,11 @@ fn sendto_flags() -> Vec<[u64; 6]> {
 fn open_refused(policy: &str, filter: &[libc::sock_filter]) -> Verdict {
     let open = |flags: i32| [int(libc::AT_FDCWD), ANYTHING, int(flags), 0o600, 0, 0];
     let path_only = [libc::O_PATH, libc::O_PATH | libc::O_DIRECTORY, libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC];
+    // Neither of the two, which some devices take for an ioctl.
+    let for_neither = [libc::O_WRONLY | libc::O_RDWR, libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT];
     let to_change = [
         libc::O_WRONLY,
         libc::O_RDWR,
-        // Neither of the two, which some devices take for an ioctl.
-        libc::O_WRONLY | libc::O_RDWR,
         libc::O_CREAT,
         libc::O_TRUNC,
         libc::O_CREAT | libc::O_EXCL,
@@ -323,9 +323,9 @@ fn open_refused(policy: &str, filter: &[libc::sock_filter]) -> Verdict {
     ];
     let to_read = [libc::O_RDONLY, libc::O_RDONLY | libc::O_CLOEXEC, libc::O_DIRECTORY];
     let refused: &[&[i32]] = match policy {
-        "full" => &[&path_only],
-        "read_only" | "beneath" => &[&path_only, &to_change],
-        _ => &[&path_only, &to_change, &to_read],
+        "full" => &[&path_only, &for_neither],
+        "read_only" | "beneath" => &[&path_only, &for_neither, &to_change],
+        _ => &[&path_only, &for_neither, &to_change, &to_read],
     };
     let all = |flags: &[i32]| {
         let lower: Vec<_> = flags.iter().copied().map(open).collect();
