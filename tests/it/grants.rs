@@ -141,7 +141,8 @@ fn a_missing_nsjail_is_named() {
 /// What `doctor` says on a machine, or in a container if the tests themselves run in one.
 fn either<'a>(machine: &'a str, container: &'a str) -> &'a str {
     let first = std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link == Path::new("pid:[4026531836]"));
-    if first { machine } else { container }
+    let marks = ["/.dockerenv", "/run/.containerenv"].into_iter().any(|mark| Path::new(mark).exists());
+    if first || !(marks || std::env::var_os("container").is_some()) { machine } else { container }
 }
 
 #[track_caller]

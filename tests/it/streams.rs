@@ -108,7 +108,8 @@ fn input_can_be_read_without_files() {
     let server = Place::NoFiles.setup(&[("MAYFLY_PRELOAD", "")]).start();
     for way in WAYS {
         let answer = server.execute(&json!({ "script": reader(way), "stdin": "one\ntwo" })).json();
-        if way.contains("fstat") {
+        // The C library's fstat is a call by path up to glibc 2.38.
+        if way.contains("fstat") && answer["result"].is_null() {
             assert_eq!(answer["exception"]["type"], "PermissionError", "{answer}");
         } else {
             assert_eq!(answer["result"], json!([7, "one\ntwo", "two"]), "{way}: {answer}");
