@@ -2,11 +2,11 @@
 # Installs what is missing on this machine, and says what it installs. With nothing missing it does nothing.
 #
 #   tools/setup.sh build   what the release build needs: a C linker, CPython with its header files, Rust 1.88 or newer
-#   tools/setup.sh test    that, and what the tests need besides: strace
+#   tools/setup.sh test    that, and what the tests need besides: strace, where they may use it
 #   tools/setup.sh gate    that, and what .ci/run needs besides: rustfmt, clippy, cargo-deny
 #
 # Debian 12 and 13 have all of it, the compiler in their security archive. As root, or with sudo, the packages are
-# installed; otherwise the command to run is printed and nothing is changed. The jail's Python packages are not installed
+# installed, all at once; otherwise the one command to run is printed and nothing is changed. The jail's Python packages are not installed
 # on the machine: tools/jail_root.py puts them into the build directory.
 set -eu
 
@@ -56,27 +56,26 @@ may_install() {
 
 install() {
     has apt-get || stop "this is not Debian: install by hand what Debian calls: $*"
-    may_install || stop "not root and no sudo, so please run:  apt-get update && apt-get install --no-install-recommends $*"
+    may_install || stop "these Debian packages are missing: $*
+setup: This user is not root and has no sudo, so please have them installed, by this command:
+setup:     apt-get update && apt-get install --no-install-recommends $*"
     refresh_lists
     say "installing Debian packages: $*"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >&2 ||
         stop "apt-get could not install: $*"
 }
 
-base="build-essential ca-certificates"
+wanted="build-essential ca-certificates"
 # A Python of the user's own brings its header files along; tools/python.sh checks that it does.
-[ -n "${MAYFLY_PYTHON:-}" ] || base="$base python3 python3-dev python3-venv"
-# tests/ceilings.rs counts system calls.
-[ "$purpose" = build ] || base="$base strace"
+[ -n "${MAYFLY_PYTHON:-}" ] || wanted="$wanted python3 python3-dev python3-venv"
+# tests/ceilings.rs counts system calls with it, as root: who is neither root nor has sudo has no use for it.
+if [ "$purpose" != build ] && may_install; then wanted="$wanted strace"; fi
+missing=""
 if has dpkg-query; then
-    missing=$(missing_of $base)
-    [ -z "$missing" ] || install $missing
+    missing=$(missing_of $wanted)
 else
     has cc || stop "a C compiler is missing, and this is not Debian: install it by hand"
 fi
-
-# Says in one sentence what is wrong when no Python fits.
-"$here/python.sh" >/dev/null
 
 # ---- Rust ---------------------------------------------------------------------------------------------------------
 
@@ -95,41 +94,51 @@ candidate_minor() {
     echo "${minor:-0}"
 }
 
+# What is added to the names of Debian's Rust packages. Debian's own compiler may be too old; the packages named -web are the newer
+# one that its security archive keeps for building browsers, and they take the older one's place.
+suffix=""
 if [ "$(rust_minor)" -lt "$rust_needed" ]; then
     found=$(rustc --version 2>/dev/null || echo "none")
     say "Rust 1.$rust_needed or newer is needed, found: $found"
     has apt-get || stop "this is not Debian: install Rust 1.$rust_needed or newer by hand, for example with rustup"
     ! may_install || refresh_lists
-    # Debian's own may be older than that; the packages named -web are the newer one that its security archive keeps for building
-    # browsers, and they take the older one's place.
     if [ "$(candidate_minor rustc)" -ge "$rust_needed" ]; then
-        install cargo rustc
+        suffix=""
     elif [ "$(candidate_minor rustc-web)" -ge "$rust_needed" ]; then
-        install cargo-web rustc-web
-    elif ! may_install && [ -z "$(apt-cache policy rustc 2>/dev/null)" ]; then
-        stop "not root and no sudo, and this machine has no package lists yet, so please run:  apt-get update  (then this again)"
+        suffix=-web
+    elif ! may_install; then
+        # The command that is printed fetches the package lists first; Debian 12 and 13 have it by this name.
+        suffix=-web
     else
         stop "the package lists have no Rust 1.$rust_needed or newer: add Debian's security archive, or install it with rustup, then run this again"
     fi
-    hash -r
-    [ "$(rust_minor)" -ge "$rust_needed" ] ||
-        stop "Rust is installed, but $(command -v rustc) is still older than 1.$rust_needed: remove it or put it last on PATH"
+    missing="$missing cargo$suffix rustc$suffix"
+elif has dpkg-query && [ -z "$(missing_of rustc-web)" ]; then
+    suffix=-web
 fi
 
-[ "$purpose" = gate ] || exit 0
-
-# ---- The tools of the gate ------------------------------------------------------------------------------------------
-
-if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+# The gate's formatter and lints; rustup has them as components.
+if [ "$purpose" = gate ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
     if has rustup; then
         say "installing the rustup components rustfmt and clippy"
         rustup component add rustfmt clippy >&2 || stop "rustup could not install rustfmt and clippy"
-    elif [ -z "$(missing_of rustc-web)" ]; then
-        install rustfmt-web rust-web-clippy
     else
-        install rustfmt rust-clippy
+        missing="$missing rustfmt$suffix rust$suffix-clippy"
     fi
 fi
+
+# ---- All at once --------------------------------------------------------------------------------------------------
+
+[ -z "$missing" ] || install $missing
+hash -r
+# Says in one sentence what is wrong when no Python fits.
+"$here/python.sh" >/dev/null
+[ "$(rust_minor)" -ge "$rust_needed" ] ||
+    stop "Rust is installed, but $(command -v rustc) is still older than 1.$rust_needed: remove it or put it last on PATH"
+
+[ "$purpose" = gate ] || exit 0
+
+# ---- What Debian does not have --------------------------------------------------------------------------------------
 
 if ! cargo deny --version >/dev/null 2>&1; then
     # Debug builds compile in half the time, and the check takes no time.
