@@ -1,5 +1,6 @@
 # make run     install what is missing, build, and serve on 127.0.0.1:8080
-# make test    install what is missing, build, and run all tests
+# make test    install what is missing, build, and run all tests; TESTS='--test layers' runs `cargo test` with that alone
+# make one     one test after a change: NAME='contract::full' of tests/it, IN='layers' of another file
 # make build   install what is missing, and build target/release/mayfly with target/jail beside it
 # make setup   only install what is missing: Debian packages (as root or with sudo) and nothing else
 # make bench   measure Mayfly and what it is compared with, side by side
@@ -11,7 +12,7 @@
 # make clean   remove what was built
 #
 # MAYFLY_PYTHON=/path/to/python3 chooses the CPython to embed (3.11 to 3.14); without it tools/python.sh does.
-# ARGS='--listen 127.0.0.1:9000' is passed on by `make run`, TESTS='name' by `make test`, BENCH='…' by `make bench`,
+# ARGS='--listen 127.0.0.1:9000' is passed on by `make run`, BENCH='…' by `make bench`,
 # CONTAINERS='--variant datasci' by `make test-containers`.
 
 SHELL := /bin/bash
@@ -24,13 +25,13 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 WITH_PYTHON = environment="$$(tools/python_env.sh)" && eval "$$environment" &&
 
 .DEFAULT_GOAL := help
-.PHONY: help setup jail build run test test-containers matrix mutants soak bench gate clean
+.PHONY: help setup jail build run test one test-containers matrix mutants soak bench gate clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
 setup:
-	@tools/setup.sh build
+	@tools/setup.sh $(or $(PURPOSE),build)
 
 jail: setup
 	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/jail_root.py "$(TARGET)/jail"
@@ -41,12 +42,18 @@ build: jail
 run: build
 	@exec "$(TARGET)/release/mayfly" serve $(ARGS)
 
+test: PURPOSE := test
 test: jail
-	@tools/setup.sh test
+ifdef TESTS
+	@$(WITH_PYTHON) cargo test --locked --no-fail-fast $(TESTS)
+else
 	@rm -rf -- "$(TARGET)/tmp/attacks"
-	@$(WITH_PYTHON) cargo test --workspace --locked --no-fail-fast $(TESTS)
-	@$(WITH_PYTHON) cargo test --locked --no-fail-fast --features fault-injection --test faults --test layers $(TESTS)
-	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/matrix.py --check
+	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/test.py
+endif
+
+# Nothing is installed and no jail root made: for that, `make jail` once.
+one:
+	@$(WITH_PYTHON) cargo test --locked --test $(or $(IN),it) -- $(NAME)
 
 test-containers: setup
 	@tests/container/run.py $(CONTAINERS)
