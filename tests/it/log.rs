@@ -3,8 +3,10 @@
 //! Each test starts a server of its own, whose stderr is what the test makes of it.
 
 use crate::group::{CANARY, CANARY_ANSWER};
-use driver::server::{Connection, PATIENCE, Server, Setup, eventually};
-use driver::{Trial, tests};
+use driver::client::Connection;
+use driver::server::{PATIENCE, Server, Setup, eventually};
+use driver::tests;
+use libtest_mimic::Trial;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};

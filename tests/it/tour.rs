@@ -3,7 +3,8 @@
 //! Of a traceback only its presence is checked, because each Python draws its own marks below a line.
 
 use driver::server::{Server, Setup};
-use driver::{Trial, tests};
+use driver::tests;
+use libtest_mimic::Trial;
 use serde_json::Value;
 use std::path::Path;
 
