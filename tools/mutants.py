@@ -108,7 +108,7 @@ NO_LAYERS = {
 
 def known_names():
     """Every name that the test build takes, read from its source: none may be missing above."""
-    steps = re.findall(r'^    \w+ => "([a-z-]+)",$', (HOME / "src/jail/step.rs").read_text(), re.M)
+    steps = re.findall(r'^    \w+ => "([a-z-]+)",$', (HOME / "src/step.rs").read_text(), re.M)
     fault = (HOME / "src/fault.rs").read_text()
     namespaces = re.findall(r'\("([a-z-]+)", CloneFlags', fault)
     others = re.findall(r'"([a-z-]+)",$', fault[fault.index("pub const OTHERS"):fault.index("];", fault.index("pub const OTHERS"))], re.M)

@@ -99,6 +99,7 @@ pub const NEEDS: &[Need] = &[
     need(Files::Reading, "lists a directory", lists),
     need(Files::Reading, "reads at a place", reads_at_a_place),
     need(Files::Writing, "makes a file", makes_a_file),
+    need(Files::Writing, "opens a file for reading and writing", opens_for_both),
     need(Files::Writing, "writes at a place", writes_at_a_place),
     need(Files::Writing, "shortens a file", shortens),
     need(Files::Writing, "makes a directory", makes_a_directory),
@@ -570,6 +571,11 @@ fn reads_at_a_place(enter: Enter) -> Verdict {
 fn makes_a_file(enter: Enter) -> Verdict {
     enter()?;
     open("made", libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC).map(drop)
+}
+
+fn opens_for_both(enter: Enter) -> Verdict {
+    enter()?;
+    open("made", libc::O_RDWR | libc::O_CREAT).map(drop)
 }
 
 fn writes_at_a_place(enter: Enter) -> Verdict {
