@@ -5,7 +5,7 @@
 # make setup   only install what is missing: Debian packages (as root or with sudo) and nothing else
 # make bench   measure Mayfly and what it is compared with, side by side
 # make test-containers  build the image and try it in each way it is run: with Docker, with gVisor, hardened; as root
-# make matrix  play every attack in every place, and write what came of it to docs/threat-model.md: needs root and nsjail
+# make matrix  play every attack in every place, and write what came of it to docs/measured/matrix.md: needs root and nsjail
 # make mutants switch each layer and each rule off in turn, and see that a test notices
 # make soak    mixed load while processes are killed at random: SOAK='…' is passed on
 # make gate    everything that .ci/run checks

@@ -1,5 +1,5 @@
 //! The pages say what the program says: `docs/settings.md` is made from `SETTINGS`, each command's `--help` lists its own
-//! settings, and every link leads somewhere.
+//! settings, every link leads somewhere, and what was measured names a commit of this history.
 //!
 //! When a setting changes, the failing test prints what the page should say.
 
@@ -175,4 +175,61 @@ fn every_link_leads_somewhere() {
         dead.extend(targets.map(|target| format!("{name}: {target}")));
     }
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
+
+/// What stands in a file of `docs/measured` after one of these, up to the next quote: the commit that was measured.
+const COMMIT_FOLLOWS: [&str; 3] = ["Commit: `", "Mayfly at ", "\"commit\": \""];
+
+/// The commits that a measured file names.
+fn commits(text: &str) -> Vec<String> {
+    let after = |begin: &&str| text.split(*begin).skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let word = |rest: String| rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '-').collect();
+    COMMIT_FOLLOWS.iter().flat_map(after).map(word).collect()
+}
+
+fn git(arguments: &[&str]) -> Option<std::process::Output> {
+    Command::new("git").args(arguments).current_dir(top()).output().ok()
+}
+
+/// The files of `docs/measured`, pictures left out.
+fn measured() -> Vec<(String, String)> {
+    let entries = fs::read_dir(top().join("docs/measured")).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let texts = paths.filter(|path| path.extension().is_some_and(|kind| kind == "md" || kind == "json"));
+    texts.map(|path| (path.display().to_string(), fs::read_to_string(&path).expect("text"))).collect()
+}
+
+#[test]
+fn what_was_measured_names_its_command_and_commit() {
+    let files = measured();
+    assert!(5 < files.len(), "{} files", files.len());
+    for (path, text) in files {
+        // The matrix is compared with the corpus by every run of the tests instead.
+        if !path.ends_with("matrix.md") {
+            assert!(!commits(&text).is_empty(), "{path} names no commit");
+        }
+        let names_command = ["Command: `", "make bench", "bench/growth"].iter().any(|command| text.contains(command));
+        assert!(names_command, "{path} names no command");
+    }
+}
+
+#[test]
+fn what_was_measured_is_of_this_history() {
+    let shallow = git(&["rev-parse", "--is-shallow-repository"]).filter(|output| output.status.success());
+    if shallow.is_none_or(|output| output.stdout != b"false\n") {
+        // Past the harness, which keeps what a test prints that passes.
+        let words =
+            "not checked: whether docs/measured is of this history. That takes git and a clone with all commits.\n";
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes());
+        return;
+    }
+    let mut strange = Vec::new();
+    for (path, text) in measured() {
+        let is_ancestor = |commit: &String| {
+            git(&["merge-base", "--is-ancestor", commit, "HEAD"]).is_some_and(|output| output.status.success())
+        };
+        let others = commits(&text).into_iter().filter(|commit| !is_ancestor(commit));
+        strange.extend(others.map(|commit| format!("{path}: {commit}")));
+    }
+    assert!(strange.is_empty(), "measured at no commit of this history; measure again:\n{}", strange.join("\n"));
 }

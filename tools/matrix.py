@@ -1,4 +1,4 @@
-"""The matrix of docs/threat-model.md: attack group by place, the layer that stops it and what the client sees.
+"""The matrix of docs/measured/matrix.md: attack group by place, the layer that stops it and what the client sees.
 
     python3 tools/matrix.py            writes it, from a test run in every place (see below)
     python3 tools/matrix.py --check    exit 1 if the page does not say what the attacks of tests/attacks say, or what a run saw
@@ -19,7 +19,7 @@ import sys
 import tomllib
 
 HOME = pathlib.Path(__file__).resolve().parent.parent
-PAGE = HOME / "docs" / "threat-model.md"
+PAGE = HOME / "docs" / "measured" / "matrix.md"
 BEGIN, END = "<!-- matrix:begin -->\n", "<!-- matrix:end -->"
 
 # Place: its level, and how the table calls it. As in tests/it/levels.rs.
@@ -221,7 +221,7 @@ def main():
     table = render(attacks, exchanges)
     if "--check" in sys.argv:
         if now != table:
-            wrong.append("docs/threat-model.md: the matrix is of another corpus: run `make matrix`")
+            wrong.append("docs/measured/matrix.md: the matrix is of another corpus: run `make matrix`")
         print(*wrong, sep="\n", end="\n" if wrong else "")
         if not wrong:
             print(f"the matrix holds; compared with a run in: {', '.join(found) or 'none'}")
@@ -232,7 +232,7 @@ def main():
     if wrong:
         sys.exit("\n".join(wrong))
     PAGE.write_text(before + BEGIN + table + END + after)
-    print(f"docs/threat-model.md: {len(attacks)} attacks in {len(PLACES)} places, {len(exchanges)} exchanges")
+    print(f"docs/measured/matrix.md: {len(attacks)} attacks in {len(PLACES)} places, {len(exchanges)} exchanges")
     return 0
 
 

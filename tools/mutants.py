@@ -1,4 +1,4 @@
-"""Leaves out one layer of the jail at a time and writes which tests notice to docs/mutants.md. Fails if a layer goes unmissed.
+"""Leaves out one layer of the jail at a time and writes which tests notice to docs/measured/mutants.md. Fails if a layer goes unmissed.
 
     python3 tools/mutants.py            all layers: some minutes
     python3 tools/mutants.py filter ids  these alone, printed instead of written
@@ -20,8 +20,10 @@ import sys
 import time
 import tomllib
 
+import measured
+
 HOME = pathlib.Path(__file__).resolve().parent.parent
-TABLE = HOME / "docs" / "mutants.md"
+TABLE = measured.MEASURED / "mutants.md"
 WALL = 20
 
 # Layer: the tests of tests/layers.rs by a part of their names (a name without :: is the whole name), and attacks at level full,
@@ -332,7 +334,9 @@ def main():
     minutes = (time.monotonic() - began) / 60
     TABLE.write_text(f"""# What notices a missing layer
 
-Made by `python3 tools/mutants.py` on {os.uname().machine}, Linux {'.'.join(os.uname().release.split('.')[:2])}, in {minutes:.0f} minutes. Each line is one server of the test build
+{measured.origin("python3 tools/mutants.py")}
+
+Made on {os.uname().machine}, Linux {'.'.join(os.uname().release.split('.')[:2])}, in {minutes:.0f} minutes. Each line is one server of the test build
 that lacks one layer (`MAYFLY_WITHOUT`), the tests of `tests/layers.rs` that failed against it (named by the circumstances: `full`
 as root, `shared` at level full without root, `seccomp` with a chroot, `landlock` without root) and the attacks of `tests/attacks`
 that came to something else than they may. With every layer in place all of them are green. The command fails if nothing turns red.
@@ -345,7 +349,7 @@ Where no server comes up, later steps need this one: leaving it out ends in a re
 
 {len(rows)} layers, {len(unmissed)} of them unmissed{': **' + ', '.join(unmissed) + '**' if unmissed else ''}. A test build can leave out more, which are no layers:
 {'; '.join(f'`{name}` ({why})' for name, why in NO_LAYERS.items())}.
-The rules of the filter have a table of their own: `docs/mutants-filter.md`.
+The rules of the filter have [a table of their own](mutants-filter.md).
 """)
     print(f"{len(rows)} layers, {len(unmissed)} unmissed: {TABLE.relative_to(HOME)}, {minutes:.1f} min")
     return 1 if unmissed else 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes every rule of the filter wrong, one at a time, and writes which tests notice to docs/mutants-filter.md. Fails if a
+# Makes every rule of the filter wrong, one at a time, and writes which tests notice to docs/measured/mutants-filter.md. Fails if a
 # change goes unnoticed. Takes under a minute: the changed policies are compiled by the test, not by a build each.
 #
 # For a filter that is wrong in the whole server, build one: MAYFLY_DROP_RULE=name or MAYFLY_LOOSEN_RULE=name cargo test
@@ -11,5 +11,6 @@ export PYO3_PYTHON
 table=$(mktemp)
 trap 'rm -f -- "$table"' EXIT
 cargo test --quiet --locked --test filter -- --mutants >"$table"
-cat -- "$table" >docs/mutants-filter.md
-printf '%d changes, each noticed: docs/mutants-filter.md\n' "$(grep -c '^| [`n]' "$table")"
+origin="Command: \`tools/mutants_filter.sh\`. Commit: \`$("$PYO3_PYTHON" tools/measured.py)\`."
+{ sed -n 1,2p "$table"; printf '%s\n\n' "$origin"; sed 1,2d "$table"; } >docs/measured/mutants-filter.md
+printf '%d changes, each noticed: docs/measured/mutants-filter.md\n' "$(grep -c '^| [`n]' "$table")"

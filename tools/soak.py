@@ -1,7 +1,7 @@
 """Mixed load while zygotes and children are killed and stopped at random; afterwards nothing may be wrong, lost or left over.
 
     python3 tools/soak.py target/release/mayfly                      2,000 requests
-    python3 tools/soak.py target/release/mayfly --requests 100000    and the report into docs/soak.md with --report
+    python3 tools/soak.py target/release/mayfly --requests 100000    and the report into docs/measured/soak.md with --report
 
 Starts a server of its own on a free port of 127.0.0.1, at level full if it is granted. Posts scripts of tests/scripts with their
 answers checked, attacks of tests/attacks, and requests that nobody waits for. Meanwhile processes of that server, and of no
@@ -27,6 +27,8 @@ import sys
 import threading
 import time
 import tomllib
+
+import measured
 
 HOME = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME / "tests" / "scripts"))
@@ -288,7 +290,7 @@ def main():
     parser.add_argument("--every", type=int, default=25, help="a signal for every so many requests")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--root", default=os.environ.get("MAYFLY_ROOT", str(HOME / "target/jail")), help="the jail root")
-    parser.add_argument("--report", action="store_true", help="write docs/soak.md")
+    parser.add_argument("--report", action="store_true", help="write docs/measured/soak.md")
     arguments = parser.parse_args()
 
     # Renewal, which is far off otherwise, happens several times in a run.
@@ -380,7 +382,9 @@ def soak(server, arguments):
     lines = [
         "# Soak: load while processes are killed and stopped",
         "",
-        f"Made by `{command} --report` at level `{capabilities['isolation']}` on {os.uname().machine}, Linux {'.'.join(os.uname().release.split('.')[:2])},"
+        measured.origin(f"{command} --report"),
+        "",
+        f"Made at level `{capabilities['isolation']}` on {os.uname().machine}, Linux {'.'.join(os.uname().release.split('.')[:2])},"
         f" {os.cpu_count()} cores, in {took / 60:.1f} minutes.",
         "What counts as what is told in `tools/soak.py`. The verdict: " + (f"**not clean: {', '.join(problems)}**." if problems else "**clean**."),
         "",
@@ -410,7 +414,7 @@ def soak(server, arguments):
         for one in found[:20]:
             print(f"{what}: {one}")
     if arguments.report:
-        (HOME / "docs" / "soak.md").write_text("\n".join(lines) + "\n")
+        (measured.MEASURED / "soak.md").write_text("\n".join(lines) + "\n")
     return 1 if problems else 0
 
 

@@ -3,7 +3,7 @@
     python3 tools/test.py
 
 The tests are built and run by cargo, first as the program is made for use, then with the faults that a test build can be asked for;
-at the end the matrix of docs/threat-model.md is compared with what the run saw. A failure is shown when it happens, and the rest
+at the end docs/measured/matrix.md is compared with what the run saw. A failure is shown when it happens, and the rest
 still runs. Whatever cargo and the tests print is in target/test.log. Tests that this user or machine can't do are named at the end,
 with the reason; for root there are none, or the run fails.
 """
@@ -146,7 +146,7 @@ def main():
     with open(TARGET / "test.log", "w") as log:
         run = Run(progress, log)
         statuses = [run.cargo("--workspace"), run.cargo(*FAULTS)]
-        progress.say("the matrix of docs/threat-model.md:")
+        progress.say("the matrix of docs/measured/matrix.md:")
         statuses.append(run.follow([sys.executable, "tools/matrix.py", "--check"], show=True)[0])
     for why, names in run.not_run.items():
         progress.say(f"\nnot run: {why} ({len(names):,} tests)")

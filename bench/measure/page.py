@@ -1,4 +1,4 @@
-"""Results as tables, as JSON, and as their part of docs/performance.md. The page's other words are written by people."""
+"""Results as tables, as JSON, and as pages of docs/measured. What stands outside of a page's marks is written by people."""
 
 import json
 import re
@@ -7,8 +7,7 @@ from . import draw
 from .compared import BARE, CLIENTS, FLOOR, FLOOR_READY, FULL, RECIPE, SCRIPTS, SECCOMP
 from .machine import REPOSITORY
 
-PAGE = REPOSITORY / "docs" / "performance.md"
-KEPT = REPOSITORY / "docs" / "performance"
+KEPT = REPOSITORY / "docs" / "measured"
 
 
 def table(head, rows):
@@ -126,8 +125,8 @@ def of_results(results):
     parts = [circumstances(results)]
     if results.get("targets"):
         parts += ["### Promises", targets(results["targets"])]
-    parts += ["### Ratios", ratios(results), "![p50 with one client](performance/p50.svg)"]
-    parts += ["![requests a second with eight clients](performance/rate.svg)"]
+    parts += ["### Ratios", ratios(results), "![p50 with one client](p50.svg)"]
+    parts += ["![requests a second with eight clients](rate.svg)"]
     parts += ["### Cost of one request, 8 clients", cost(results)]
     parts += ["### Times", times(results), "### Memory", memory(results)]
     parts += ["### What one machine carries", "At 70 % of the rate measured with 64 clients:", carried(results)]
@@ -156,11 +155,12 @@ def save(results, name, pictures, directory):
 
 
 def put_into_page(name, text):
-    """Replaces the part of docs/performance.md between the marks of this name."""
+    """Replaces the part of docs/measured/NAME.md between its marks."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    page = PAGE.read_text()
+    file = KEPT / f"{name}.md"
+    page = file.read_text()
     fresh = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n\n{text}\n\n{end}", page, flags=re.DOTALL)
-    PAGE.write_text(fresh)
+    file.write_text(fresh)
 
 
 def of_growth(results, in_words, titles):
@@ -168,7 +168,7 @@ def of_growth(results, in_words, titles):
     parts = [circumstances(results)]
     for name, points in results["curves"].items():
         parts.append(f"**{titles[name]}.** {in_words(name, points)[0].upper()}{in_words(name, points)[1:]}")
-        parts.append(f"![{titles[name]}](performance/growth-{name.replace('_', '-')}.svg)")
+        parts.append(f"![{titles[name]}](growth-{name.replace('_', '-')}.svg)")
         head = ["x", "p50, ms", "p99, ms", "per s", "CPU, ms", "faults"]
         rows = [
             [

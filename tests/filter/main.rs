@@ -9,7 +9,7 @@
 //!
 //!     cargo test --test filter                      all of it
 //!     cargo test --test filter -- needs::full       by name
-//!     cargo test --test filter -- --mutants         docs/mutants-filter.md, on standard output
+//!     cargo test --test filter -- --mutants         docs/measured/mutants-filter.md, on standard output
 //!     cargo test --test filter -- --cost            what installing a filter costs
 #![expect(unsafe_code, reason = "system calls are made with arguments that no safe wrapper would pass on")]
 

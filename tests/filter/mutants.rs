@@ -13,7 +13,7 @@ use crate::{Test, Verdict, needs, refusals, test};
 pub const TABLE: &str = "mutants";
 
 /// Where the table is kept.
-const KEPT: &str = include_str!("../../docs/mutants-filter.md");
+const KEPT: &str = include_str!("../../docs/measured/mutants-filter.md");
 
 /// One change for the worse.
 struct Mutant {
@@ -172,7 +172,7 @@ pub fn print() -> Verdict {
 const ABOUT: &str = "\
 # What notices a wrong filter
 
-Made by `tools/mutants_filter.sh` on x86_64 with glibc 2.36. Each line is one change to a policy of `seccomp/`, compiled as the
+Made on x86_64 with glibc 2.36. Each line is one change to a policy of `seccomp/`, compiled as the
 build does it and put in force for the tests of `tests/filter`: for what must work (`needs`) where the change refuses something,
 for what must be refused (`refusals`) where it allows something. `cargo test --test filter -- mutants` fails if a change turns
 nothing red. Beside these, `numbers` and `library` fail for any difference between the files and the filter that is built in.
