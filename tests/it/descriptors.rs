@@ -67,7 +67,7 @@ fn a_server_without_descriptors_keeps_its_zygote(place: Place) {
     // One for each client and one more; a child needs three.
     limit(place, server.pid(), &format!("--nofile={}:", open + CLIENTS + 1));
     let mut clients: Vec<Connection> = (0..CLIENTS).map(|_| begin(&server, &sleeper(1.0))).collect();
-    let line = server.log().wait_for(|line| line.contains("too many files open"), PATIENCE);
+    let line = server.log().wait_for(|line| line.contains("no descriptor left"), PATIENCE);
     assert!(line.is_some(), "it is in the log: {:?}", server.log().lines());
     limit(place, server.pid(), "--nofile=512:");
     for client in &mut clients {

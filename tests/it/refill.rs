@@ -9,6 +9,7 @@ use driver::trial::lone_trial;
 use libtest_mimic::Trial;
 use nix::unistd::Pid;
 use serde_json::json;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// How long a fork takes here. An answer waits 200 ms for new children at most.
@@ -46,10 +47,18 @@ fn an_answer_leaves(place: Place, name: &str, settings: &[(&str, &str)], is_full
     }
     let server = setup.start();
     let mut connection = server.connect();
+    let mut seen = Vec::new();
     for _ in 0..3 {
-        // One of the lean zygote, which this script does not go to, and one of the loaded.
-        eventually("both shelves are full", || server.children().len() == 2);
-        let before = server.children();
+        // One of the lean zygote, which this script does not go to, and one of the loaded: the last one may still be ending.
+        let full = Cell::new(Vec::new());
+        eventually("both shelves are full", || {
+            let now = server.children();
+            let is_full = now.len() == 2 && now.iter().any(|child| !seen.contains(child));
+            full.set(now);
+            is_full
+        });
+        let before = full.into_inner();
+        seen.extend_from_slice(&before);
         let asked = Instant::now();
         let answer = connection.execute(&json!({ "script": "import slow\ndef main():\n    return 'done'" }));
         let new = new_children(&server, &before);
