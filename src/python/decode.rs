@@ -1,10 +1,12 @@
 //! Makes Python objects of a job's arguments.
 //!
 //! Runs in the child. The tokens were validated by the supervisor and crossed only our own socket, yet nothing here
-//! recurses or trusts a length: a malformed list is an error, not a crash.
+//! recurses or trusts a length: a malformed list is an error, not a crash. Nor does anything panic where memory runs out, as
+//! `PyO3`'s own constructors do: the script is told of its limit.
 
 use crate::value::{MAX_DEPTH, Token};
 use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
@@ -19,7 +21,10 @@ pub(super) fn positional<'py>(py: Python<'py>, tokens: &[Token]) -> PyResult<Bou
     if matches!(tokens, [] | [Token::List(0)]) {
         return Ok(PyTuple::empty(py));
     }
-    Ok(value(py, tokens)?.cast_into::<PyList>()?.to_tuple())
+    let list = value(py, tokens)?.cast_into::<PyList>()?;
+    // SAFETY: the list lives; the result is a new reference or null.
+    let tuple = unsafe { owned(py, ffi::PyList_AsTuple(list.as_ptr())) }?;
+    Ok(tuple.cast_into()?)
 }
 
 /// The keyword arguments of `main`, when there are any.
@@ -28,6 +33,15 @@ pub(super) fn keywords<'py>(py: Python<'py>, tokens: &[Token]) -> PyResult<Optio
         return Ok(None);
     }
     Ok(Some(value(py, tokens)?.cast_into::<PyDict>()?))
+}
+
+/// A new reference that a function of the interpreter's gave, or the exception that it raised instead.
+///
+/// # Safety
+/// `object` is a new reference, or null with an exception set.
+unsafe fn owned(py: Python<'_>, object: *mut ffi::PyObject) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: the caller says so.
+    unsafe { Bound::from_owned_ptr_or_err(py, object) }
 }
 
 fn value<'py>(py: Python<'py>, tokens: &[Token]) -> PyResult<Bound<'py, PyAny>> {
@@ -40,11 +54,15 @@ fn value<'py>(py: Python<'py>, tokens: &[Token]) -> PyResult<Bound<'py, PyAny>> 
         }
         let mut done = match token {
             Token::List(left) => {
-                open.push(Open::List { list: PyList::empty(py), left: *left });
+                // SAFETY: the result is a new reference or null.
+                let list = unsafe { owned(py, ffi::PyList_New(0)) }?.cast_into()?;
+                open.push(Open::List { list, left: *left });
                 None
             }
             Token::Map(left) => {
-                open.push(Open::Map { dict: PyDict::new(py), left: *left, key: None });
+                // SAFETY: the result is a new reference or null.
+                let dict = unsafe { owned(py, ffi::PyDict_New()) }?.cast_into()?;
+                open.push(Open::Map { dict, left: *left, key: None });
                 None
             }
             scalar => Some(leaf(py, scalar)?),
@@ -88,11 +106,13 @@ fn value<'py>(py: Python<'py>, tokens: &[Token]) -> PyResult<Bound<'py, PyAny>> 
 fn leaf<'py>(py: Python<'py>, token: &Token) -> PyResult<Bound<'py, PyAny>> {
     Ok(match token {
         Token::Bool(truth) => truth.into_pyobject(py)?.to_owned().into_any(),
-        Token::Int(number) => number.into_pyobject(py)?.into_any(),
+        // SAFETY: the result is a new reference or null.
+        Token::Int(number) => unsafe { owned(py, ffi::PyLong_FromLongLong(*number)) }?,
         Token::BigInt(digits) => {
             py.get_type::<pyo3::types::PyInt>().call1((PyString::from_bytes(py, digits.as_bytes())?,))?
         }
-        Token::Float(number) => number.into_pyobject(py)?.into_any(),
+        // SAFETY: the result is a new reference or null.
+        Token::Float(number) => unsafe { owned(py, ffi::PyFloat_FromDouble(*number)) }?,
         Token::Str(text) => PyString::from_bytes(py, text.as_bytes())?.into_any(),
         Token::Bytes(bytes) => PyBytes::new_with(py, bytes.len(), |copy| {
             copy.copy_from_slice(bytes);
