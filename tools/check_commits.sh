@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Each new commit's subject is `area: what changes for the reader`, in at most 72 characters: check_commits.sh
+#
+# New are those after the commit named here; older subjects are longer. In a clone without that commit, which has only the newest
+# few, all that it has are looked at. That a commit changes one thing only, nobody can tell but a reader.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export LC_ALL=C.UTF-8
+
+longest=72
+last_old=e4316bd0497bb3327bc16a87af7e35ab215b57b5
+
+range=HEAD
+if git cat-file -e "$last_old^{commit}" 2>/dev/null; then
+    range=$last_old..HEAD
+elif [ "$(git rev-parse --is-shallow-repository)" != true ]; then
+    echo "check_commits: the history has no commit $last_old, so it is not this project's" >&2
+    exit 1
+fi
+wrong=0 count=0
+while read -r commit subject; do
+    count=$((count + 1))
+    if [ ${#subject} -gt $longest ]; then
+        echo "$commit: ${#subject} characters, $longest are allowed: $subject"
+        wrong=1
+    elif ! [[ $subject =~ ^[^:]+:\ . ]]; then
+        echo "$commit: not \`area: what changes\`: $subject"
+        wrong=1
+    fi
+done < <(git log --no-merges --format='%h %s' "$range")
+[ $wrong = 0 ] && echo "$count commits, no subject longer than $longest characters"
