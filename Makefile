@@ -36,8 +36,11 @@ setup:
 jail: setup
 	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/jail_root.py "$(TARGET)/jail"
 
-build: jail
-	@$(WITH_PYTHON) cargo build --release --locked
+# The jail root is made meanwhile: it takes half a minute the first time, most of it waiting for packages.
+build: setup
+	@echo "building target/release/mayfly and target/jail: two to five minutes the first time"
+	@$(WITH_PYTHON) { "$$PYO3_PYTHON" tools/jail_root.py "$(TARGET)/jail" & jail=$$!; \
+		cargo build --release --locked; built=$$?; wait $$jail && [ $$built = 0 ]; }
 
 run: build
 	@exec "$(TARGET)/release/mayfly" serve $(ARGS)
