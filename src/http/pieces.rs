@@ -18,7 +18,7 @@ use tokio::time::Instant;
 /// Where the pieces are put.
 pub struct Pieces(Arc<Shared>);
 
-/// There is no room for the piece: the client has not taken what was sent before.
+/// There is no room for the piece: the client has not taken what was sent before, or is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
@@ -59,6 +59,8 @@ struct State {
     /// Bytes put and not yet taken by the client, those that hyper holds included.
     outstanding: usize,
     ended: Option<Ending>,
+    /// The client is gone: a piece that was still queued would keep this, and so itself, for ever.
+    is_abandoned: bool,
     waker: Option<Waker>,
     /// Keeps the connection from being closed for others, and knows the client's deadline.
     busy: Option<Busy>,
@@ -86,7 +88,7 @@ pub(super) fn channel(
     busy: Option<Busy>,
     start: impl FnOnce(Pieces) -> AbortHandle,
 ) -> Source {
-    let state = State { queue: VecDeque::new(), outstanding: 0, ended: None, waker: None, busy };
+    let state = State { queue: VecDeque::new(), outstanding: 0, ended: None, is_abandoned: false, waker: None, busy };
     let shared = Arc::new(Shared { state: Mutex::new(state), most, budget, time });
     let task = start(Pieces(Arc::clone(&shared)));
     Source { shared, task }
@@ -103,7 +105,8 @@ impl Pieces {
         }
         let size = piece.len();
         let mut state = self.0.lock();
-        if size > self.0.most.saturating_sub(state.outstanding) || !self.0.budget.has_room() {
+        let has_room = size <= self.0.most.saturating_sub(state.outstanding) && self.0.budget.has_room();
+        if state.is_abandoned || !has_room {
             return Err(Full);
         }
         if state.outstanding == 0
@@ -181,6 +184,7 @@ impl Drop for Source {
     fn drop(&mut self) {
         self.task.abort();
         let mut state = self.shared.lock();
+        state.is_abandoned = true;
         let (queue, busy) = (std::mem::take(&mut state.queue), state.busy.take());
         drop(state);
         // Each of them takes the lock.
@@ -239,6 +243,23 @@ mod tests {
             assert!(!budget.holds_anything());
             presence.touch();
             assert!(presence.waiting_since().is_some(), "nobody is busy any more");
+        });
+    }
+
+    #[test]
+    fn a_piece_for_a_client_that_is_gone_is_not_kept() {
+        with_runtime(async {
+            let budget = Arc::new(Budget::new(ByteSize(1000)));
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            let source = channel(10, TIME, Arc::clone(&budget), None, |pieces| {
+                assert!(sender.send(pieces).is_ok());
+                tokio::spawn(std::future::pending::<()>()).abort_handle()
+            });
+            let pieces = receiver.await.expect("it was sent");
+            assert_eq!(pieces.put(vec![1; 6]), Ok(()));
+            drop(source);
+            assert_eq!(pieces.put(vec![2; 1]), Err(Full));
+            assert!(!budget.holds_anything(), "neither what was queued before nor after");
         });
     }
 
