@@ -49,7 +49,7 @@ pub const NAMESPACES: [(&str, CloneFlags); 7] = [
     ("ipc-namespace", CloneFlags::CLONE_NEWIPC),
     ("uts-namespace", CloneFlags::CLONE_NEWUTS),
     ("cgroup-namespace", CloneFlags::CLONE_NEWCGROUP),
-    // What a kernel does that takes this flag for nothing.
+    // What a kernel does that ignores this flag.
     ("clone-parent", CloneFlags::CLONE_PARENT),
 ];
 

@@ -38,7 +38,7 @@ pub struct Paths {
 pub enum Parentage {
     /// By `CLONE_PARENT`.
     Sibling,
-    /// Where the kernel takes `CLONE_PARENT` for nothing (gVisor): a process in between makes the child and ends, and the
+    /// Where the kernel ignores `CLONE_PARENT` (gVisor): a process in between makes the child and ends, and the
     /// supervisor, a subreaper, inherits it.
     Adopted,
 }

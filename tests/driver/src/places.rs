@@ -1,6 +1,6 @@
 //! Where a server is run: at which isolation level, and under which circumstances that tests care for.
 //!
-//! Runs in the test process. A place that can't be had is never left out silently: its tests fail, or are named as not run.
+//! Runs in the test process. A place that this machine does not grant is never left out silently: its tests fail, or are named as not run.
 //!
 //! A *place* is a level under such circumstances: `landlock` is level `seccomp` for a server without
 //! root, where no chroot holds and Landlock alone keeps paths; `no-files` is the same where a filter around the server
