@@ -68,7 +68,7 @@ matrix: jail
 	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/matrix.py
 
 mutants: jail
-	@$(WITH_PYTHON) tools/mutants_filter.sh && tools/mutants.py
+	@$(WITH_PYTHON) tools/mutants_filter.sh && "$$PYO3_PYTHON" tools/mutants.py
 
 soak: build
 	@$(WITH_PYTHON) tools/soak.py "$(TARGET)/release/mayfly" $(SOAK)
