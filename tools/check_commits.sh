@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Each new commit's subject is `area: what changes for the reader`, in at most 72 characters: check_commits.sh
 #
-# New are those after the commit named here; older subjects are longer. In a clone without that commit, which has only the newest
+# New are those after the commit named here, the last whose subject is longer. In a clone without that commit, which has only the newest
 # few, all that it has are looked at. That a commit changes one thing only, nobody can tell but a reader.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export LC_ALL=C.UTF-8
 
 longest=72
-last_old=e4316bd0497bb3327bc16a87af7e35ab215b57b5
+last_old=3c99dee05c9418c34ea21460750ad33258d74a90
 
 range=HEAD
 if git cat-file -e "$last_old^{commit}" 2>/dev/null; then
