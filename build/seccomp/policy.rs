@@ -101,10 +101,30 @@ struct File {
     _about: Vec<String>,
     default: Option<String>,
     #[serde(default)]
-    constants: BTreeMap<String, String>,
+    constants: BTreeMap<String, Constant>,
     allow: Vec<Allowed>,
     refuse: Vec<Refused>,
 }
+
+/// A number, or other constants as in [`expression`]; some differ between architectures.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Constant {
+    Same(String),
+    Each(BTreeMap<String, String>),
+}
+
+impl Constant {
+    fn on(&self, arch: &str) -> Option<&str> {
+        match self {
+            Self::Same(written) => Some(written),
+            Self::Each(written) => written.get(arch).map(String::as_str),
+        }
+    }
+}
+
+/// Names and what they stand for.
+type Constants<'a> = BTreeMap<&'a str, &'a str>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -155,9 +175,10 @@ pub fn load(source: &Path, variant: &str, arch: &str) -> Policy {
     let numbers = numbers(source, arch);
     let common = file(&source.join("common.json"));
     let overlay = file(&source.join(format!("{variant}.json")));
-    let constants: BTreeMap<_, _> = (common.constants.iter().chain(&overlay.constants))
+    let constants: Constants = (common.constants.iter().chain(&overlay.constants))
         .map(|(name, value)| {
-            (name.as_str(), literal(value).unwrap_or_else(|| panic!("constant {name} is not a number")))
+            let value = value.on(arch).unwrap_or_else(|| panic!("constant {name} has no value on {arch}"));
+            (name.as_str(), value)
         })
         .collect();
     let default = fate(common.default.as_deref().expect("common.json names the default"));
@@ -206,7 +227,7 @@ pub fn audit_arch(arch: &str) -> u32 {
 }
 
 impl Allowed {
-    fn rule(&self, number: u32, constants: &BTreeMap<&str, u64>, variant: &str) -> Rule {
+    fn rule(&self, number: u32, constants: &Constants, variant: &str) -> Rule {
         let name = &self.syscall;
         let cases: Vec<_> = (self.cases.iter())
             .filter(|case| case.only_in.as_ref().is_none_or(|only| only == variant))
@@ -225,14 +246,14 @@ impl Allowed {
 }
 
 impl WrittenCase {
-    fn resolve(&self, name: &str, constants: &BTreeMap<&str, u64>) -> Case {
+    fn resolve(&self, name: &str, constants: &Constants) -> Case {
         let conditions = self.when.iter().map(|condition| condition.resolve(name, constants)).collect();
         Case { conditions, fate: self.then.as_deref().map_or(Fate::Allow, fate) }
     }
 }
 
 impl WrittenCondition {
-    fn resolve(&self, name: &str, constants: &BTreeMap<&str, u64>) -> Condition {
+    fn resolve(&self, name: &str, constants: &Constants) -> Condition {
         let width = match self.bits {
             32 => u64::from(u32::MAX),
             64 => u64::MAX,
@@ -286,15 +307,17 @@ fn fate(written: &str) -> Fate {
     }
 }
 
-/// `A|B|0x4` or `~(A|B)`.
-fn expression(written: &str, constants: &BTreeMap<&str, u64>) -> u64 {
+/// `A|B|0x4` or `~(A|B)`. A name may stand for names in turn.
+fn expression(written: &str, constants: &Constants) -> u64 {
     if let Some(inner) = written.strip_prefix("~(").and_then(|rest| rest.strip_suffix(')')) {
         return !expression(inner, constants);
     }
-    written.split('|').fold(0, |bits, term| {
-        let term = term.trim();
-        bits | literal(term).or_else(|| constants.get(term).copied()).unwrap_or_else(|| panic!("{term} is not defined"))
-    })
+    let value = |term: &str| match (literal(term), constants.get(term)) {
+        (Some(number), _) => number,
+        (None, Some(written)) => expression(written, constants),
+        (None, None) => panic!("{term} is not defined"),
+    };
+    written.split('|').fold(0, |bits, term| bits | value(term.trim()))
 }
 
 fn literal(written: &str) -> Option<u64> {

@@ -53,13 +53,25 @@ const REFUSALS: &[Refusals] = &[
         width: Width::Int,
     },
     Refusals { name: "fcntl", number: libc::SYS_fcntl, errno: EPERM, never: fcntl, width: Width::Int },
+    Refusals { name: "fcntl-flags", number: libc::SYS_fcntl, errno: EPERM, never: file_flags, width: Width::Int },
     Refusals { name: "ioctl", number: libc::SYS_ioctl, errno: ENOTTY, never: ioctl, width: Width::Int },
     Refusals {
         name: "socketpair",
         number: libc::SYS_socketpair,
         errno: EPERM,
         // No family, IPv4, IPv6, netlink, packet, TIPC, AF_ALG, vsock, XDP.
-        never: || first([0, 2, 10, 16, 17, 30, 38, 40, 44, -1]),
+        never: || [0, 2, 10, 16, 17, 30, 38, 40, 44, -1].map(|family| [int(family), 1, 0, ANYTHING, 0, 0]).into(),
+        width: Width::Int,
+    },
+    Refusals {
+        name: "socketpair-flags",
+        number: libc::SYS_socketpair,
+        errno: EPERM,
+        // Any bit that is no type, SOCK_NONBLOCK or SOCK_CLOEXEC.
+        never: || {
+            let others = (3..32).map(|bit| 1 << bit).filter(|bit| ![0x800, 0x8_0000].contains(bit));
+            others.flat_map(|bit| [1 | bit, 1 | 0x8_0800 | bit]).map(|kind| [1, kind, 0, ANYTHING, 0, 0]).collect()
+        },
         width: Width::Int,
     },
     Refusals { name: "sendto", number: libc::SYS_sendto, errno: EPERM, never: sendto_flags, width: Width::Int },
@@ -275,7 +287,22 @@ fn fcntl() -> Vec<[u64; 6]> {
         1039, // F_GETDELEG
     ];
     let bits = (0..32).map(|bit| 1 << bit).filter(|bit| ![1, 2, 4].contains(bit));
-    OTHERS.into_iter().chain(bits).map(|command| [5, command, ANYTHING, 0, 0, 0]).collect()
+    OTHERS.into_iter().chain(bits).flat_map(|command| [ANYTHING, 0].map(|arg| [5, command, arg, 0, 0, 0])).collect()
+}
+
+/// A file's flags other than those that Python sets, and those that the kernel leaves as they are: `O_DIRECT`, `O_NOATIME` and
+/// `O_ASYNC` among them.
+fn file_flags() -> Vec<[u64; 6]> {
+    const APPEND: i32 = libc::O_APPEND;
+    const NONBLOCK: i32 = libc::O_NONBLOCK;
+    // The kernel's own, which it adds to what a program asks for; glibc's is 0.
+    const LARGEFILE: i32 = if cfg!(target_arch = "aarch64") { 0x2_0000 } else { 0x8000 };
+    const KEPT: [i32; 6] =
+        [libc::O_ACCMODE, LARGEFILE, libc::O_DIRECTORY, libc::O_NOFOLLOW, libc::O_CLOEXEC, libc::O_TMPFILE];
+    let harmless = KEPT.iter().fold(APPEND | NONBLOCK, |all, one| all | one);
+    let others = (0..32).map(|bit| 1 << bit).filter(|bit| harmless & bit == 0);
+    let set = |flags: i32| [5, libc::F_SETFL.unsigned_abs().into(), int(flags), 0, 0, 0];
+    others.flat_map(|bit| [set(bit), set(bit | NONBLOCK), set(bit | NONBLOCK | LARGEFILE | libc::O_RDWR)]).collect()
 }
 
 fn ioctl() -> Vec<[u64; 6]> {
@@ -308,8 +335,6 @@ fn sendto_flags() -> Vec<[u64; 6]> {
 fn open_refused(policy: &str, filter: &[libc::sock_filter]) -> Verdict {
     let open = |flags: i32| [int(libc::AT_FDCWD), ANYTHING, int(flags), 0o600, 0, 0];
     let path_only = [libc::O_PATH, libc::O_PATH | libc::O_DIRECTORY, libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC];
-    // Neither of the two, which some devices take for an ioctl.
-    let for_neither = [libc::O_WRONLY | libc::O_RDWR, libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT];
     let to_change = [
         libc::O_WRONLY,
         libc::O_RDWR,
@@ -321,11 +346,32 @@ fn open_refused(policy: &str, filter: &[libc::sock_filter]) -> Verdict {
         libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC,
         libc::O_WRONLY | libc::O_APPEND,
     ];
+    // Those that nobody asks for: what a read waits for the disk by, what has a signal sent, what leaves no trace.
+    let unlisted = [
+        libc::O_WRONLY | libc::O_RDWR,
+        libc::O_DIRECT,
+        libc::O_DIRECT | libc::O_CLOEXEC,
+        libc::O_DIRECT | libc::O_RDWR | libc::O_CREAT,
+        libc::O_DSYNC,
+        libc::O_SYNC,
+        libc::O_SYNC | libc::O_WRONLY,
+        libc::O_SYNC & !libc::O_DSYNC,
+        libc::O_ASYNC,
+        libc::O_NOATIME,
+        0o4,
+        0o10,
+        0o20,
+        0o40,
+        1 << 23,
+        1 << 24,
+        1 << 30,
+        i32::MIN,
+    ];
     let to_read = [libc::O_RDONLY, libc::O_RDONLY | libc::O_CLOEXEC, libc::O_DIRECTORY];
     let refused: &[&[i32]] = match policy {
-        "full" => &[&path_only, &for_neither],
-        "read_only" | "beneath" => &[&path_only, &for_neither, &to_change],
-        _ => &[&path_only, &for_neither, &to_change, &to_read],
+        "full" => &[&path_only, &unlisted],
+        "read_only" | "beneath" => &[&path_only, &unlisted, &to_change],
+        _ => &[&path_only, &unlisted, &to_change, &to_read],
     };
     let all = |flags: &[i32]| {
         let lower: Vec<_> = flags.iter().copied().map(open).collect();
