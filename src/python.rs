@@ -18,6 +18,7 @@ mod heap;
 mod open;
 mod path;
 mod preload;
+mod private;
 mod refuse;
 mod report;
 
@@ -171,6 +172,7 @@ fn capture(py: Python<'_>) -> PyResult<Captured> {
         Ok(value.unbind())
     };
     refuse::aloud(py)?;
+    private::anonymous_maps(py)?;
     let (stdout, stderr, beneath_stdout, beneath_stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
     Ok(Captured {
         describe: take(&runner, "describe")?,

@@ -106,14 +106,15 @@ fn ways(rule: &Rule, fate: Fate) -> Option<Vec<Vec<SeccompCondition>>> {
         .map(|case| case.conditions.iter().map(holds).collect())
         .collect();
     if rule.otherwise == fate {
-        ways.extend(none_holds(&rule.cases));
+        // Where a case of this fate holds, the way above has it: what matters is that none of the others does.
+        ways.extend(none_holds(rule.cases.iter().filter(|case| case.fate != fate)));
     }
     (!ways.is_empty()).then_some(ways)
 }
 
 /// One condition of every case fails.
-fn none_holds(cases: &[Case]) -> Vec<Vec<SeccompCondition>> {
-    cases.iter().fold(vec![Vec::new()], |ways, case| {
+fn none_holds<'a>(cases: impl Iterator<Item = &'a Case>) -> Vec<Vec<SeccompCondition>> {
+    cases.fold(vec![Vec::new()], |ways, case| {
         let failures: Vec<_> = case.conditions.iter().flat_map(fails).collect();
         let with_each = |way: Vec<SeccompCondition>| {
             failures.iter().map(|failure| way.iter().chain([failure]).cloned().collect()).collect::<Vec<_>>()

@@ -12,8 +12,9 @@ use std::path::Path;
 
 const NOTHING: Option<&str> = None;
 
-/// What the jail root has under /dev: an empty file each, over which the host's device is mounted.
-const DEVICES: [&str; 3] = ["null", "zero", "urandom"];
+/// What the jail root has under /dev, an empty file each, and the host's device that is mounted over it. Of /dev/full as of
+/// /dev/zero, zeroes are read; but it can't be mapped. A shared mapping of /dev/zero is memory that no limit of a process counts.
+const DEVICES: [(&str, &str); 3] = [("null", "null"), ("zero", "full"), ("urandom", "urandom")];
 
 /// Cuts propagation, so that nothing mounted from here on shows outside and nothing outside shows here.
 pub fn make_private() -> Result<(), Errno> {
@@ -29,8 +30,8 @@ pub fn bind(root: &Path) -> Result<(), Errno> {
 /// to all the same; what a read-only mount keeps is the node itself, which is the host's: whoever may write to a file may
 /// set its times, and everybody may read them.
 pub fn bind_devices(root: &Path) -> Result<(), Errno> {
-    for device in DEVICES {
-        let inside = root.join("dev").join(device);
+    for (name, device) in DEVICES {
+        let inside = root.join("dev").join(name);
         mount(Some(&Path::new("/dev").join(device)), &inside, NOTHING, MsFlags::MS_BIND, NOTHING)?;
         remount(&inside, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC)?;
     }

@@ -66,6 +66,7 @@ pub const NEEDS: &[Need] = &[
     need(Files::None, "names its working directory", names_its_directory),
     need(Files::None, "gets memory for large objects", gets_memory),
     need(Files::None, "maps a file to read it", maps_a_file),
+    need(Files::None, "maps a file to change it", maps_a_file_to_change_it),
     need(Files::None, "maps a library's code", maps_code),
     need(Files::None, "gives memory back", gives_memory_back),
     need(Files::None, "grows a list in place", grows_in_place),
@@ -275,6 +276,18 @@ fn maps_a_file(enter: Enter) -> Verdict {
     let address = map(10, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd())?;
     // SAFETY: the file has ten bytes.
     is("another byte", unsafe { address.cast::<u8>().read_volatile() } == b'0')
+}
+
+fn maps_a_file_to_change_it(enter: Enter) -> Verdict {
+    let file = file()?;
+    enter()?;
+    let address = map(10, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, file.as_raw_fd())?;
+    // SAFETY: the file has ten bytes.
+    unsafe { address.cast::<u8>().write_volatile(b'!') };
+    let mut byte = [0];
+    // SAFETY: the kernel writes one byte.
+    done("read", unsafe { libc::read(file.as_raw_fd(), byte.as_mut_ptr().cast(), 1) })?;
+    is("the file has not changed", byte == *b"!")
 }
 
 fn maps_code(enter: Enter) -> Verdict {

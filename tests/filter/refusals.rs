@@ -181,9 +181,15 @@ fn mmap() -> Vec<[u64; 6]> {
             all.extend([map(protection, flags | HUGETLB), map(protection, flags | ANONYMOUS | HUGETLB)]);
         }
     }
+    // Shared memory of no file, whose pages no limit counts, by both names of it, with any other flag.
+    for kind in [SHARED, SHARED | PRIVATE] {
+        for more in each_bit().chain([0]) {
+            all.extend([0, READ, READ | WRITE, READ | EXEC].map(|with| map(with, kind | ANONYMOUS | more)));
+        }
+    }
     // Any other bit of the protection, PROT_SEM and PROT_GROWSDOWN among them, in both halves. One is aarch64's PROT_BTI.
     for bit in each_bit().filter(|bit| READ | WRITE | EXEC != *bit | (READ | WRITE | EXEC) & !bit) {
-        all.push(map(READ | WRITE | bit, PRIVATE | ANONYMOUS));
+        all.extend([map(READ | WRITE | bit, PRIVATE | ANONYMOUS), map(READ | WRITE | bit, SHARED)]);
         if bit != 0x10 {
             all.push(map(READ | EXEC | bit, PRIVATE));
         }
