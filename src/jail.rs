@@ -188,6 +188,7 @@ pub fn enter(
     }
     steps.take(Step::WorkingDirectory, || chdir(&plan.working_directory()))?;
     steps.take(Step::AddressSpaceLimit, || child_limits.set_address_space())?;
+    steps.take(Step::HugePages, limits::forbid_huge_pages)?;
     steps.take(Step::CpuLimit, || child_limits.set_cpu())?;
     steps.take(Step::ProcessLimit, || limits::set_processes(plan))?;
     steps.take(Step::Ids, || identity::take_slot(plan, slot))?;

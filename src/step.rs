@@ -87,6 +87,8 @@ steps! {
     WorkingDirectory => "working-directory",
     /// `RLIMIT_AS`.
     AddressSpaceLimit => "address-space-limit",
+    /// No page is a huge one, of which a part could stay when it is unmapped.
+    HugePages => "huge-pages",
     /// `RLIMIT_CPU`.
     CpuLimit => "cpu-limit",
     /// `RLIMIT_NPROC`.

@@ -159,6 +159,9 @@ const CHECKS: &[(&str, &[&str], Needs, Check)] = &[
     ("signals", &["full", "shared", "seccomp"], ANYONE, signals),
     ("out-of-memory-score", &["full", "shared", "seccomp", "landlock"], ANYONE, out_of_memory_score),
     ("limits", &["full", "shared", "seccomp", "landlock"], ANYONE, limits),
+    ("huge-pages", &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
+        assert_eq!(status(family.children[0], "THP_enabled"), "0");
+    }),
     ("process-limit", &["full", "seccomp"], ANYONE, |_, family| limit(family, "Max processes", "64")),
     ("wall-clock", &["full"], ANYONE, wall_clock),
     ("processor-time", &["full"], ANYONE, processor_time),

@@ -68,6 +68,7 @@ LAYERS = {
     "working-directory": ("::working-directory", ""),
     "address-space-limit": ("full::limits", "maps-memory-without-reserving-it"),
     "cpu-limit": ("full::limits", "runs-without-limits"),
+    "huge-pages": ("::huge-pages", ""),
     "process-limit": ("::process-limit", "runs-without-limits"),
     "ids": ("::ids-of-each", "is-root"),
     "capabilities": ("::capabilities", "has-capabilities"),

@@ -90,6 +90,17 @@ pub fn prefer_as_victim() -> Result<(), Errno> {
     }
 }
 
+/// Has the kernel give this process no more huge pages. One of which a part is unmapped is kept as a whole until memory is
+/// short, and only what is mapped counts against `RLIMIT_AS`: a script could hold 2 MiB for each 4 KiB. Where huge pages are
+/// for those who ask (`madvise`) it would do so by letting the zygote's grow. Those that the zygote has made stay.
+pub fn forbid_huge_pages() -> Result<(), Errno> {
+    match nix::sys::prctl::set_thp_disable(true) {
+        // gVisor, whose processes have none.
+        Err(Errno::EINVAL) => Ok(()),
+        result => result,
+    }
+}
+
 /// Threads. The kernel counts them per id; where ids are shared the count has the server, its other children and whatever else
 /// that user runs in it, so there the limit only stops a bomb.
 pub fn set_processes(plan: &Plan) -> Result<(), Errno> {
