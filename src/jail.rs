@@ -19,7 +19,7 @@ pub mod verify;
 pub use self::identity::slot_id;
 pub use self::landlock::{Ruleset, make as make_ruleset};
 pub use self::limits::ChildLimits;
-pub use self::plan::{Ids, MAX_THREADS, MAX_THREADS_SHARED, Parentage, Paths, Plan, TMP_INODES};
+pub use self::plan::{Counting, Ids, MAX_THREADS, MAX_THREADS_TOGETHER, Parentage, Paths, Plan, TMP_INODES};
 pub use self::take::Steps;
 pub use crate::step::{JailError, Step};
 
@@ -146,7 +146,21 @@ pub fn try_chroot(plan: &Plan) -> Result<(), Errno> {
 /// # Errors
 /// `EPERM` without `CAP_SETUID` or `CAP_SETGID`, `EINVAL` for ids that the user namespace does not have.
 pub fn try_ids(plan: &Plan) -> Result<(), Errno> {
-    identity::take_slot(plan, 0)
+    // Not one of the first, which a child of another server on this machine may have now: its threads would be counted too.
+    identity::take_slot(plan, u32::MAX)
+}
+
+/// Tries whether the kernel counts a child's threads alone, for a probe that ends after it: by the id that it took, or in a user
+/// namespace of its own.
+///
+/// # Errors
+/// `EPERM` or `ENOSPC` where no such namespace is granted, `EAGAIN` where the kernel counts all processes of an id together (before
+/// Linux 5.14), `EOPNOTSUPP` where it does not keep the limit (gVisor).
+pub fn try_counting_alone(ids: Ids) -> Result<(), Errno> {
+    if ids == Ids::Shared {
+        nix::sched::unshare(CloneFlags::CLONE_NEWUSER)?;
+    }
+    limits::try_counting_alone()
 }
 
 /// The descriptors a child keeps.
@@ -190,6 +204,12 @@ pub fn enter(
     steps.take(Step::AddressSpaceLimit, || child_limits.set_address_space())?;
     steps.take(Step::HugePages, limits::forbid_huge_pages)?;
     steps.take(Step::CpuLimit, || child_limits.set_cpu())?;
+    if plan.has_own_user_namespaces() {
+        // Before the limit of processes: the namespace keeps the one it was made under as that of all its parents' children.
+        steps.take(Step::OwnUserNamespace, || nix::sched::unshare(CloneFlags::CLONE_NEWUSER))?;
+        // Whoever enters one has a full set again.
+        steps.take(Step::BoundingSet, || identity::drop_bounding_set(plan))?;
+    }
     steps.take(Step::ProcessLimit, || limits::set_processes(plan))?;
     steps.take(Step::Ids, || identity::take_slot(plan, slot))?;
     steps.take(Step::Capabilities, identity::drop_capabilities)?;

@@ -129,6 +129,8 @@ pub struct Found {
     pub beneath: Option<i32>,
     /// Taking an id of the range.
     pub ids: Option<i32>,
+    /// Counting threads in a user namespace of their own. At level `full` too.
+    pub counting: Option<i32>,
 }
 
 /// The largest packet either side sends.

@@ -91,6 +91,8 @@ steps! {
     HugePages => "huge-pages",
     /// `RLIMIT_CPU`.
     CpuLimit => "cpu-limit",
+    /// Where ids are shared: a user namespace of its own, in which its threads are counted alone.
+    OwnUserNamespace => "own-user-namespace",
     /// `RLIMIT_NPROC`.
     ProcessLimit => "process-limit",
     /// The slot's own user and group.

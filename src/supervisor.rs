@@ -232,7 +232,15 @@ impl Supervisor {
             let child = self.child_for(source, job.script(), left).await?;
             let cpu_seconds = child.cpu_seconds;
             let started = Instant::now();
-            let driven = drive::drive(child, left, job.include(), &frame, self.config.result_size.as_usize()).await;
+            let driven = drive::drive(
+                child,
+                left,
+                self.plan.counting,
+                job.include(),
+                &frame,
+                self.config.result_size.as_usize(),
+            )
+            .await;
             if !retried && verdict::was_killed_from_outside(&driven.stop, cpu_seconds, driven.cpu) {
                 // Nothing a script does is seen outside, so it can run again, in the time that is left.
                 retried = true;

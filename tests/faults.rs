@@ -3,6 +3,7 @@
 //! The client gets a clean 503, no script runs, the log names the step and the error number, and once the step works again the
 //! same request is served: never by a child that went without.
 
+use driver::places::without_root;
 use driver::server::{PATIENCE, Setup, eventually, jail_root};
 use driver::trial::{self, Needs, trial};
 use libtest_mimic::Trial;
@@ -67,6 +68,10 @@ fn setup(level: &str, start: &str, step: Step, count: Option<u32>) -> Setup {
     let setup = Setup::new(&[("MAYFLY_ISOLATION", level), ("MAYFLY_START", start), ("MAYFLY_FAULT", &fault)])
         .with("MAYFLY_PRELOAD", "")
         .with("MAYFLY_READY", "1");
+    if step == Step::OwnUserNamespace {
+        // Where ids are shared.
+        return without_root(setup);
+    }
     // A directory of packages is mounted at level `full`, and rules a chroot out at level `seccomp`.
     if [Step::BindPackages, Step::Beneath].contains(&step) {
         return setup.with("MAYFLY_PACKAGES", &jail_root().join("packages").display().to_string());

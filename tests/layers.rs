@@ -147,7 +147,7 @@ const CHECKS: &[(&str, &[&str], Needs, Check)] = &[
     ("zygote-ids", &["full"], ANYONE, zygote_ids),
     ("groups", &["full", "seccomp"], ANYONE, groups),
     ("capabilities", &["full", "shared", "seccomp", "landlock"], ANYONE, capabilities),
-    ("bounding-set", &["full", "shared", "seccomp"], ANYONE, bounding_set),
+    ("bounding-set", &["full", "shared", "seccomp", "landlock"], ANYONE, bounding_set),
     ("no-new-privileges", &["full", "shared", "seccomp", "landlock"], ANYONE, no_new_privileges),
     ("filter", &["full", "shared", "seccomp", "landlock"], ANYONE, filter),
     ("dumpable", &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| untraceable(family.children[0])),
@@ -162,7 +162,10 @@ const CHECKS: &[(&str, &[&str], Needs, Check)] = &[
     ("huge-pages", &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
         assert_eq!(status(family.children[0], "THP_enabled"), "0");
     }),
-    ("process-limit", &["full", "seccomp"], ANYONE, |_, family| limit(family, "Max processes", "64")),
+    ("own-user-namespace", &["shared", "landlock"], ROOT, own_user_namespace),
+    ("process-limit", &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
+        limit(family, "Max processes", "64");
+    }),
     ("wall-clock", &["full"], ANYONE, wall_clock),
     ("processor-time", &["full"], ANYONE, processor_time),
     ("reply-cap", &["full"], ANYONE, reply_cap),
@@ -222,6 +225,15 @@ fn namespace_of_each(family: Family, kind: &str) {
         [first, second, namespace(family.zygote, kind), namespace(family.server, kind)].into_iter().collect();
     let shared_by_zygote = usize::from(kind == "pid");
     assert_eq!(others.len(), 4 - shared_by_zygote, "{others:?}");
+}
+
+/// In which its threads are counted, and nobody else's.
+fn own_user_namespace(_: &Server, family: Family) {
+    let [first, second] = family.children.map(|child| namespace(child, "user"));
+    assert_ne!(first, second);
+    for other in [family.zygote, family.server] {
+        assert!(![&first, &second].contains(&&namespace(other, "user")), "{other}");
+    }
 }
 
 fn host_name(server: &Server, _: Family) {

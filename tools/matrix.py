@@ -58,7 +58,7 @@ LAYERS = {
     "tmpfs-quota": ("size of /tmp", NO_WRITING),
     "tmpfs-noexec": ("noexec /tmp", NO_WRITING),
     "rlimit-fsize": ("limit: file size", NO_WRITING),
-    "rlimit-nproc": ("limit: threads", {"landlock": "limit: memory, 1 MiB a stack", "no-files": "limit: memory, 1 MiB a stack"}),
+    "rlimit-nproc": ("limit: threads", {}),
     "uid": ("own ids", {"landlock": "filter", "no-files": "filter"}),
     "rlimits": ("limits", {}),
     "rlimit-as": ("limit: memory", {}),

@@ -69,6 +69,7 @@ LAYERS = {
     "address-space-limit": ("full::limits", "maps-memory-without-reserving-it"),
     "cpu-limit": ("full::limits", "runs-without-limits"),
     "huge-pages": ("::huge-pages", ""),
+    "own-user-namespace": ("::own-user-namespace", ""),
     "process-limit": ("::process-limit", "runs-without-limits"),
     "ids": ("::ids-of-each", "is-root"),
     "capabilities": ("::capabilities", "has-capabilities"),

@@ -187,6 +187,14 @@ impl Child {
         sys::cpu_time_of(self.inside.unwrap_or(self.pid)).map(|used| used.saturating_sub(self.cpu_at_ready))
     }
 
+    /// How many threads it has; `None` when the kernel does not tell.
+    #[must_use]
+    pub fn threads(&self) -> Option<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.inside.unwrap_or(self.pid))).ok()?;
+        // After the name, which may hold anything: the state is the first field, the number of threads the eighteenth.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(17)?.parse().ok()
+    }
+
     /// Kills the child. Its outputs and what it sent can still be read.
     pub fn kill(&mut self) {
         if !std::mem::replace(&mut self.killed, true) {

@@ -216,6 +216,7 @@ mod tests {
             stdlib: PathBuf::from("/usr/lib/python3.11"),
             packages: Some(PathBuf::from("/packages of mine")),
             ids: Ids::Range { first: 1000, count: 10 },
+            counting: crate::jail::Counting::Alone,
             paths: crate::jail::Paths { chroot: false, landlock: false, beneath: false },
             parentage: crate::jail::Parentage::Sibling,
             tmp_bytes: 4096,

@@ -2,7 +2,7 @@
 //!
 //! Runs in the zygote, which sets what is the same for all, and in the child.
 
-use super::{Ids, MAX_THREADS, MAX_THREADS_SHARED, Plan};
+use super::{Counting, Ids, MAX_THREADS, MAX_THREADS_TOGETHER, Plan};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -101,12 +101,34 @@ pub fn forbid_huge_pages() -> Result<(), Errno> {
     }
 }
 
-/// Threads. The kernel counts them per id; where ids are shared the count has the server, its other children and whatever else
-/// that user runs in it, so there the limit only stops a bomb.
+/// Threads. The kernel counts them by id and user namespace; where a child has neither for itself, the count has the server, its
+/// other children and whatever else that user runs in it, so there the limit only stops a bomb, and the supervisor counts.
 pub fn set_processes(plan: &Plan) -> Result<(), Errno> {
-    let most = match plan.ids {
-        Ids::Range { .. } => MAX_THREADS,
-        Ids::Shared => MAX_THREADS_SHARED,
+    let most = match (plan.ids, plan.counting) {
+        (Ids::Range { .. }, _) | (_, Counting::Alone) => MAX_THREADS,
+        (Ids::Shared, Counting::Together) => MAX_THREADS_TOGETHER,
     };
     set(Resource::RLIMIT_NPROC, most)
+}
+
+/// Whether a limit of two threads lets this process start one more, and no third.
+pub fn try_counting_alone() -> Result<(), Errno> {
+    setrlimit(Resource::RLIMIT_NPROC, 2, 2)?;
+    let (go, held) = std::sync::mpsc::channel::<()>();
+    let start = |held: std::sync::mpsc::Receiver<()>| {
+        // It ends when the other end is dropped.
+        std::thread::Builder::new().spawn(move || held.recv().is_ok())
+    };
+    let second = start(held).map_err(|_| Errno::EAGAIN)?;
+    let (_, other) = std::sync::mpsc::channel::<()>();
+    let third = start(other);
+    drop(go);
+    let _ = second.join();
+    match third {
+        Err(_) => Ok(()),
+        Ok(third) => {
+            let _ = third.join();
+            Err(Errno::EOPNOTSUPP)
+        }
+    }
 }

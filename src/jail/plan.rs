@@ -43,6 +43,17 @@ pub enum Parentage {
     Adopted,
 }
 
+/// Who keeps a child from having more than [`MAX_THREADS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Counting {
+    /// The kernel, which counts processes and threads by id, and by user namespace: a child has one of its own where ids are
+    /// shared.
+    Alone,
+    /// The supervisor: ids are shared and no namespace is granted, so the kernel counts all children together, or it does not count
+    /// (gVisor).
+    Together,
+}
+
 /// Everything the jail depends on: decided by the supervisor at start, the same for all children.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -56,6 +67,8 @@ pub struct Plan {
     pub packages: Option<PathBuf>,
     /// Whose ids the children have.
     pub ids: Ids,
+    /// Who keeps a child's threads from being too many.
+    pub counting: Counting,
     /// At level `seccomp`: what keeps paths.
     pub paths: Paths,
     /// How children become the supervisor's.
@@ -72,11 +85,12 @@ pub struct Plan {
 /// Files and directories that a child's /tmp may hold.
 pub const TMP_INODES: u32 = 1024;
 
-/// Threads and processes that one id may have: a child is one process of at most this many threads.
+/// Threads that a child may have, its first included.
 pub const MAX_THREADS: u64 = 64;
 
-/// The same where all children and the server have one id, and count together.
-pub const MAX_THREADS_SHARED: u64 = 1024;
+/// Processes and threads that one id may have where the kernel counts all children and the server together: it stops a bomb before
+/// the supervisor has counted.
+pub const MAX_THREADS_TOGETHER: u64 = 1024;
 
 impl Plan {
     /// Where the jail root is for a process that took all of [`super::prepare`].
@@ -106,6 +120,12 @@ impl Plan {
             Level::Seccomp if self.paths.beneath => &filter::BENEATH,
             Level::Seccomp => &filter::NO_FILES,
         }
+    }
+
+    /// Whether each child enters a user namespace of its own.
+    #[must_use]
+    pub fn has_own_user_namespaces(&self) -> bool {
+        self.ids == Ids::Shared && self.counting == Counting::Alone && self.level != Level::Nsjail
     }
 
     /// Whether a Landlock ruleset is part of it.

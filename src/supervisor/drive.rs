@@ -8,6 +8,7 @@ use super::verdict::Stop;
 use crate::children::child::Child;
 #[cfg(feature = "fault-injection")]
 use crate::fault::supervisor_leaves_out;
+use crate::jail::{Counting, MAX_THREADS};
 use crate::job::{Include, Limits};
 use crate::machine;
 use crate::outcome::{Captured, Exception, Usage};
@@ -43,7 +44,14 @@ pub struct Driven {
 }
 
 /// Runs a job, encoded as `frame`, in `child`.
-pub async fn drive(mut child: Child, limits: Limits, include: Include, frame: &[u8], result_size: usize) -> Driven {
+pub async fn drive(
+    mut child: Child,
+    limits: Limits,
+    counting: Counting,
+    include: Include,
+    frame: &[u8],
+    result_size: usize,
+) -> Driven {
     let began = Instant::now();
     let cap = limits.output.as_usize();
     #[cfg(feature = "fault-injection")]
@@ -59,6 +67,7 @@ pub async fn drive(mut child: Child, limits: Limits, include: Include, frame: &[
         biased;
         stop = exchange(&child, frame, reply_cap, most_tokens) => stop,
         stop = watch_limits(&child, &limits, began) => stop,
+        stop = watch_threads(&child, counting) => stop,
         () = drain(&mut stdout, &mut stderr) => Stop::Flood,
     };
     let stop = match stop {
@@ -159,6 +168,21 @@ async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
             Some(used) => limits.cpu.saturating_sub(used),
             None => limits.cpu,
         };
+    }
+}
+
+/// Returns when there are too many threads, where the kernel does not keep them from it.
+async fn watch_threads(child: &Child, counting: Counting) -> Stop {
+    /// Longer than most scripts run, and too short for a script to crowd out others for long.
+    const EACH: Duration = Duration::from_millis(20);
+    match counting {
+        Counting::Alone => std::future::pending().await,
+        Counting::Together => loop {
+            sleep(EACH).await;
+            if child.threads().is_some_and(|threads| threads > MAX_THREADS) {
+                return Stop::Threads;
+            }
+        },
     }
 }
 

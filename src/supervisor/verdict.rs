@@ -2,6 +2,7 @@
 //!
 //! Runs in the supervisor. The child's word counts for the value or the exception, and for nothing else.
 
+use crate::jail::MAX_THREADS;
 use crate::job::Limits;
 use crate::outcome::{Code, Exception, Failure, Outcome};
 use crate::sys::{Ended, How};
@@ -25,6 +26,8 @@ pub enum Stop {
     WallClock,
     /// The processor time ran out; killed.
     Cpu,
+    /// It had too many threads; killed.
+    Threads,
     /// The outputs passed what is even discarded; killed.
     Flood,
 }
@@ -58,6 +61,9 @@ pub fn decide(stop: Stop, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> O
             failed(Code::Timeout, format!("the script ran longer than {} ms and was stopped", limits.wall.as_millis()))
         }
         Stop::Cpu => over_cpu(limits),
+        Stop::Threads => {
+            failed(Code::Blocked, format!("the script had more than {MAX_THREADS} threads at once and was stopped"))
+        }
         Stop::Flood => failed(
             Code::OutputLimit,
             format!(

@@ -13,7 +13,7 @@ use crate::children::slots::{Slot, Slots};
 use crate::children::zygote::{Zygote, ZygoteError};
 use crate::config::{Config, Wanted};
 use crate::jail::verify::{Check, failed_checks};
-use crate::jail::{Ids, JailError, Parentage, Paths, Plan, Step, TMP_INODES};
+use crate::jail::{Counting, Ids, JailError, Parentage, Paths, Plan, Step, TMP_INODES};
 use crate::level::Level;
 use crate::orders::{Purpose, Role, Spawn};
 use crate::wire::Hello;
@@ -111,6 +111,11 @@ fn is_passing(errno: i32) -> bool {
     passing.contains(&Errno::from_raw(errno))
 }
 
+/// Who counts threads, by what was found.
+fn counting(found: &crate::orders::Found) -> Counting {
+    if found.counting.is_none() { Counting::Alone } else { Counting::Together }
+}
+
 /// The next variant of a plan to try after it failed so; `None` when there is none.
 fn adapted(plan: &Plan, why: &Unavailable) -> Option<Plan> {
     let mut other = plan.clone();
@@ -120,12 +125,19 @@ fn adapted(plan: &Plan, why: &Unavailable) -> Option<Plan> {
         {
             other.ids = match plan.ids {
                 HIGH_RANGE => LOW_RANGE,
-                Ids::Range { .. } => Ids::Shared,
+                Ids::Range { .. } => {
+                    // Whether the kernel counts alone where ids are shared was not tried.
+                    other.counting = Counting::Together;
+                    Ids::Shared
+                }
                 Ids::Shared => return None,
             };
         }
         Unavailable::Step(JailError { step: Step::PrivateTmp, errno }) if *errno == Errno::EINVAL as i32 => {
             other.tmp_inodes = None;
+        }
+        Unavailable::Step(JailError { step: Step::OwnUserNamespace, errno }) if !is_passing(*errno) => {
+            other.counting = Counting::Together;
         }
         Unavailable::NotOurs => other.parentage = Parentage::Adopted,
         _ => return None,
@@ -134,13 +146,14 @@ fn adapted(plan: &Plan, why: &Unavailable) -> Option<Plan> {
 }
 
 impl Tools<'_> {
-    fn plan(&self, level: Level, ids: Ids, paths: Paths) -> Plan {
+    fn plan(&self, level: Level, ids: Ids, paths: Paths, counting: Counting) -> Plan {
         Plan {
             level,
             root: self.config.root.clone(),
             stdlib: self.manifest.stdlib.clone().into(),
             packages: self.config.packages.clone(),
             ids,
+            counting,
             paths,
             parentage: Parentage::Sibling,
             tmp_bytes: self.config.tmp_size.0,
@@ -176,11 +189,16 @@ impl Tools<'_> {
         match level {
             Level::Full => {
                 let ids = if nix::unistd::geteuid().is_root() { HIGH_RANGE } else { Ids::Shared };
-                let result = self.verify_adapting(self.plan(level, ids, none)).await;
+                // Outside of any namespace ids are as at that level.
+                let probe = self.plan(Level::Seccomp, HIGH_RANGE, none, Counting::Alone);
+                let result = match Zygote::probe(self.launcher, self.reaper, &probe).await {
+                    Ok(found) => self.verify_adapting(self.plan(level, ids, none, counting(&found))).await,
+                    Err(error) => Err(error.into()),
+                };
                 Attempt { level, result, found: None }
             }
             Level::Seccomp => {
-                let probe = self.plan(level, HIGH_RANGE, none);
+                let probe = self.plan(level, HIGH_RANGE, none, Counting::Alone);
                 match Zygote::probe(self.launcher, self.reaper, &probe).await {
                     Ok(found) => {
                         // Packages elsewhere can't be seen after a chroot, and nothing can be mounted at this level.
@@ -189,7 +207,8 @@ impl Tools<'_> {
                         let beneath = landlock && !chroot && found.beneath.is_none();
                         let paths = Paths { chroot, landlock, beneath };
                         let ids = if found.ids.is_none() { HIGH_RANGE } else { Ids::Shared };
-                        let result = self.verify_adapting(self.plan(level, ids, paths)).await;
+                        let plan = self.plan(level, ids, paths, counting(&found));
+                        let result = self.verify_adapting(plan).await;
                         Attempt { level, result, found: Some(found) }
                     }
                     Err(error) => Attempt { level, result: Err(error.into()), found: None },
@@ -226,7 +245,9 @@ impl Tools<'_> {
             if nix::unistd::geteuid().is_root() { &[HIGH_RANGE, LOW_RANGE, Ids::Shared][..] } else { &[Ids::Shared] };
         let mut result = Err(Unavailable::NoNsjail);
         for ids in candidates {
-            result = self.verify_one_nsjail(wrapper, self.plan(Level::Nsjail, *ids, none)).await;
+            // nsjail makes a user namespace for each child; whether the kernel counts in it is not tried.
+            let counting = if *ids == Ids::Shared { Counting::Together } else { Counting::Alone };
+            result = self.verify_one_nsjail(wrapper, self.plan(Level::Nsjail, *ids, none, counting)).await;
             // Whether it was the ids that it could not take, nsjail does not tell in a way to rely on.
             if !matches!(result, Err(Unavailable::Nsjail(_))) {
                 break;

@@ -7,7 +7,7 @@ use super::own_proc::OwnProc;
 use super::pages;
 use super::written::Written;
 use crate::handover;
-use crate::jail::{self, ChildDescriptors, JailError, Parentage, Plan, Ruleset, Step, Steps};
+use crate::jail::{self, ChildDescriptors, Ids, JailError, Parentage, Plan, Ruleset, Step, Steps};
 use crate::level::Level;
 use crate::orders::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::python::{self, Setup};
@@ -245,17 +245,19 @@ fn channels() -> Result<([OwnedFd; 3], ChildDescriptors), Errno> {
     Ok(([ours, read_stdout, read_stderr], ChildDescriptors { channel, stdout, stderr }))
 }
 
-/// Tries each layer of level `seccomp` by itself. The process ends after it, so nothing is undone.
+/// Tries each layer that a level may have or not by itself. The process ends after it, so nothing is undone.
 fn probe(plan: &Plan) -> Found {
     let landlock = jail::make_ruleset(plan).err().map(|errno| errno as i32);
     let beneath = jail::try_beneath(plan).err().map(|errno| errno as i32);
     let chroot = jail::try_chroot(plan).err().map(|errno| errno as i32);
     let ids = jail::try_ids(plan).err().map(|errno| errno as i32);
+    let counted_as = if ids.is_none() { plan.ids } else { Ids::Shared };
+    let counting = jail::try_counting_alone(counted_as).err().map(|errno| errno as i32);
     #[cfg(feature = "fault-injection")]
     let lacks = |name: &str, refused: Option<i32>| {
         if plan.faults.leaves_out(name) { Some(Errno::ENOSYS as i32) } else { refused }
     };
     #[cfg(feature = "fault-injection")]
     let (chroot, landlock) = (lacks("kernel-chroot", chroot), lacks("kernel-landlock", landlock));
-    Found { chroot, landlock, beneath, ids }
+    Found { chroot, landlock, beneath, ids, counting }
 }

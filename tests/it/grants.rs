@@ -26,6 +26,8 @@ pub fn trials() -> Vec<Trial> {
         a_filter_that_refuses_user_namespaces_is_named,
         a_limit_of_user_namespaces_is_named,
         what_only_root_is_granted_is_named,
+        one_script_s_threads_are_nobody_else_s,
+        where_the_kernel_counts_all_together_the_supervisor_counts,
     ];
     if has_nsjail() {
         trials.extend(tests![a_missing_nsjail_is_named]);
@@ -112,6 +114,47 @@ fn a_limit_of_user_namespaces_is_named() {
     let remedy = told["levels"]["full"]["remedy"].as_str().unwrap_or_default();
     let limit = remedy.strip_prefix("on the host: sysctl -w user.max_user_namespaces=");
     is_granted(&limited(limit.unwrap_or_else(|| panic!("no limit in {told}"))));
+}
+
+/// Starts threads with the smallest stacks there are, as many as it can, and holds them.
+const MANY_THREADS: &str = "import _thread, threading, time\ndef main(hold):\n    threading.stack_size(32768)\n    made, end = 1, time.time() + hold\n    \
+                            while time.time() < end:\n        try:\n            _thread.start_new_thread(time.sleep, (hold,))\n            made += 1\n        \
+                            except RuntimeError:\n            time.sleep(0.01)\n    return made";
+
+/// One thread, and its end.
+const ONE_THREAD: &str = "import threading\ndef main():\n    thread = threading.Thread(target=int)\n    thread.start()\n    thread.join()\n    return 'ran'";
+
+/// Where children share the server's id.
+fn one_script_s_threads_are_nobody_else_s() {
+    const AT_ONCE: usize = 20;
+    for level in ["full", "seccomp"] {
+        let server = ordinary().with("MAYFLY_ISOLATION", level).with("MAYFLY_CONCURRENCY", "40").start();
+        std::thread::scope(|scope| {
+            let many = || server.execute(&json!({ "script": MANY_THREADS, "args": [2] }));
+            let bombs: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(many)).collect();
+            // All together would have 1,280.
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            for _ in 0..20 {
+                server.check(ONE_THREAD, &json!("ran"));
+            }
+            for bomb in bombs {
+                let answer = bomb.join().expect("an answer");
+                assert_eq!(answer.json(), json!({ "result": 64 }), "{level}");
+            }
+        });
+    }
+}
+
+fn where_the_kernel_counts_all_together_the_supervisor_counts() {
+    let server = filtered(|| ordinary().with("MAYFLY_ISOLATION", "seccomp").start());
+    let answer = server.execute(&json!({ "script": MANY_THREADS, "args": [3] }));
+    assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("blocked")), "{}", answer.text());
+    assert!(answer.json()["error"].as_str().is_some_and(|error| error.contains("64 threads")), "{}", answer.text());
+    server.check(ONE_THREAD, &json!("ran"));
+    // As many as are said.
+    let few = "import threading, time\ndef main():\n    made = [threading.Thread(target=time.sleep, args=(0.3,)) for _ in range(63)]\n    \
+               [one.start() for one in made]\n    [one.join() for one in made]\n    return len(made)";
+    server.check(few, &json!(63));
 }
 
 fn what_only_root_is_granted_is_named() {
