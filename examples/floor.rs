@@ -42,7 +42,7 @@ use nix::unistd::{Pid, getpid, pipe2, read, write};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::error::Error;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -315,11 +315,11 @@ impl Floor<'_> {
     }
 
     fn answer(&self, jailed: &Jailed) -> Outcome<()> {
-        let channel: &OwnedFd = &jailed.channel;
-        send(channel.as_fd(), &wire::encode(&Hello::Ready { cpu_ns: 0 })?)?;
-        let job = receive(channel.as_fd()).ok_or("no job came")?;
+        let channel = jailed.channel();
+        send(channel, &wire::encode(&Hello::Ready { cpu_ns: 0 })?)?;
+        let job = receive(channel).ok_or("no job came")?;
         let reply = self.interpreter.run(jailed, wire::decode(&job)?);
-        send(channel.as_fd(), &wire::encode(&reply)?)?;
+        send(channel, &wire::encode(&reply)?)?;
         let _ = receive(channel.as_fd());
         Ok(())
     }

@@ -30,7 +30,7 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::unistd::{chdir, setsid};
 use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Namespaces that all children of a zygote share: made once, since a network namespace alone costs 0.4 ms and more
 /// than all others together. They are empty: no interface is up, no object is in them, and the filter
@@ -175,10 +175,33 @@ pub struct ChildDescriptors {
 }
 
 /// Proof that this process took every step. Only [`enter`] makes one.
+///
+/// Whoever has one can use it:
+///
+/// ```no_run
+/// fn channel_of(jailed: &mayfly::jail::Jailed) -> std::os::fd::BorrowedFd<'_> {
+///     jailed.channel()
+/// }
+/// ```
+///
+/// Nobody else can make one, whatever descriptors they have:
+///
+/// ```compile_fail
+/// fn forged(channel: std::os::fd::OwnedFd) -> mayfly::jail::Jailed {
+///     mayfly::jail::Jailed { channel }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Jailed {
+    channel: OwnedFd,
+}
+
+impl Jailed {
     /// Job in, reply out: the one descriptor beside 0, 1 and 2.
-    pub channel: OwnedFd,
+    #[must_use]
+    pub fn channel(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
 }
 
 /// The child's part. `ruleset` is the Landlock ruleset that the zygote made, where the plan has one.

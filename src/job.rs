@@ -190,6 +190,23 @@ pub struct Draft {
 }
 
 /// One run: a script and what it is given.
+///
+/// What was checked can be read:
+///
+/// ```no_run
+/// fn limits_of(job: &mayfly::job::Job) -> mayfly::job::Limits {
+///     job.limits()
+/// }
+/// ```
+///
+/// And it stays as it was checked:
+///
+/// ```compile_fail
+/// fn with_other_limits(mut job: mayfly::job::Job, limits: mayfly::job::Limits) -> mayfly::job::Job {
+///     job.limits = limits;
+///     job
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     script: String,

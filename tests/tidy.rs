@@ -176,6 +176,21 @@ fn each_unsafe_block_says_why_it_is_sound() {
     none(wrong, "each `unsafe` block has a SAFETY comment above it");
 }
 
+/// The field is private, but to modules below `jail` it is not: there nothing but a look at the text holds it.
+#[test]
+fn the_proof_of_a_jail_is_made_in_one_place() {
+    let makes = |code: &str| {
+        ["Jailed {", "Jailed{", "Jailed as ", "= Jailed", "= jail::Jailed"].map(|text| code.matches(text).count())
+    };
+    let all = sources(&["src"]);
+    let wrong = all.iter().filter(|source| source.path != "src/jail.rs" && makes(&source.code) != [0; 5]);
+    none(wrong.map(|source| source.path.clone()), "only `jail.rs` makes a `Jailed`");
+    let jail = all.iter().find(|source| source.path == "src/jail.rs").expect("src/jail.rs");
+    // The type, what can be done with it, and the end of `enter`.
+    assert_eq!(makes(&jail.code), [3, 0, 0, 0, 0]);
+    assert_eq!(jail.code.matches("Ok(Jailed {").count(), 1);
+}
+
 #[test]
 fn only_the_command_line_knows_clap() {
     none(strangers(&["clap"], &["cli"]), "only `cli` knows clap");

@@ -91,7 +91,7 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
     match (spawn.purpose, interpreter) {
         (Purpose::Verify, _) => {
             let report = verify::escape(base.plan, &jailed);
-            send(jailed.channel.as_fd(), &Hello::Verified { failed: report }, || ());
+            send(jailed.channel(), &Hello::Verified { failed: report }, || ());
         }
         (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter, base),
         (Purpose::Job, None) => {}
@@ -121,8 +121,8 @@ pub fn make_ready(jailed: &Jailed, interpreter: &Interpreter, written: &Written)
 fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>) {
     make_ready(jailed, interpreter, base.written);
     let cpu_ns = u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX);
-    send(jailed.channel.as_fd(), &Hello::Ready { cpu_ns }, || ());
-    let reply = match receive(jailed.channel.as_fd()) {
+    send(jailed.channel(), &Hello::Ready { cpu_ns }, || ());
+    let reply = match receive(jailed.channel()) {
         Ok(job) => {
             if !job.stdin.is_empty() {
                 // Where descriptor 0 can't hold it, `sys.stdin` does without.
@@ -133,10 +133,10 @@ fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>) {
         Err(NoJob::Memory) => python::no_memory_for_the_job(),
         Err(NoJob::Supervisor) => sys::exit_now(NO_SUPERVISOR),
     };
-    send(jailed.channel.as_fd(), &reply, || interpreter.make_room());
+    send(jailed.channel(), &reply, || interpreter.make_room());
     // The supervisor has what it waits for and kills this process: ending by itself would only be slower, and would let
     // the script's exit handlers run. Nothing more ever comes, so this waits, with the interpreter's lock held.
-    let _ = receive(jailed.channel.as_fd());
+    let _ = receive(jailed.channel());
 }
 
 /// `before_long` is called before memory is taken for a frame that needs some.
