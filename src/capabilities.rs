@@ -5,7 +5,7 @@
 
 use crate::config::Config;
 use crate::job::Limits;
-use crate::survey::layers::Layer;
+use crate::survey::layers::Finding;
 use crate::survey::manifest::Manifest;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -85,10 +85,13 @@ impl Capabilities {
         config: &Config,
         manifest: &Manifest,
         isolation: &'static str,
-        layers: Vec<Layer>,
+        layers: Vec<Finding<'_>>,
         tmp_bytes: u64,
     ) -> Self {
-        let state = |layer: Layer| (layer.name, LayerState { granted: layer.missing.is_none(), why: layer.missing });
+        let state = |Finding { layer, missing }: Finding<'_>| {
+            let why = missing.map(|why| why.to_string());
+            (layer.as_str(), LayerState { granted: why.is_none(), why })
+        };
         Self {
             body_bytes: config.body_size.0,
             concurrency: config.concurrency,

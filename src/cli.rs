@@ -5,6 +5,7 @@
 
 mod doctor;
 mod healthcheck;
+mod layers;
 mod run;
 mod serve;
 
@@ -82,6 +83,7 @@ fn command_line() -> Command {
         .subcommand(settings(healthcheck, Subcommand::Healthcheck))
         .subcommand(Command::new("zygote").hide(true))
         .subcommand(Command::new("child").hide(true))
+        .subcommand(Command::new("layers").hide(true))
 }
 
 /// Runs the command that `arguments` name and returns the exit status.
@@ -96,6 +98,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
     };
     match matches.subcommand() {
         Some(("zygote" | "child", _)) => crate::worker::zygote::run(),
+        Some(("layers", _)) => layers::run(),
         Some((name, given)) => match config(given) {
             Ok(config) => {
                 // Only the server speaks of what goes well; the other commands say their piece on stdout.

@@ -2,12 +2,14 @@
 //!
 //! In test builds only (feature `fault-injection`); a test proves that a release build has none of it. `MAYFLY_FAULT=step:errno`
 //! makes a step fail, in every process that takes it; `step:errno:count` in the first so many only, so that what comes after
-//! a fault can be seen. `MAYFLY_WITHOUT=name,name` leaves out steps, and layers that are no steps: [`NAMESPACES`] and
-//! [`OTHERS`]. The supervisor reads them and hands them on in the plan.
+//! a fault can be seen. `MAYFLY_WITHOUT=name,name` leaves out steps, layers that are no steps ([`NAMESPACES`] and [`LAYERS`]), and
+//! what a kernel may lack ([`Facility`]). The supervisor reads them and hands them on in the plan.
 
 #[cfg(not(debug_assertions))]
 compile_error!("fault-injection is for test builds: no optimised build may be made to leave out a layer");
 
+use crate::layer::Layer;
+use crate::names::names;
 use crate::step::Step;
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
@@ -41,40 +43,54 @@ struct Failure {
     count: Option<u32>,
 }
 
-/// Names by which namespaces are left out.
-pub const NAMESPACES: [(&str, CloneFlags); 7] = [
-    ("pid-namespace", CloneFlags::CLONE_NEWPID),
-    ("mount-namespace", CloneFlags::CLONE_NEWNS),
-    ("network-namespace", CloneFlags::CLONE_NEWNET),
-    ("ipc-namespace", CloneFlags::CLONE_NEWIPC),
-    ("uts-namespace", CloneFlags::CLONE_NEWUTS),
-    ("cgroup-namespace", CloneFlags::CLONE_NEWCGROUP),
-    // What a kernel does that ignores this flag.
-    ("clone-parent", CloneFlags::CLONE_PARENT),
+/// Namespaces that are entered together, each left out by itself.
+pub const NAMESPACES: [(Layer, CloneFlags); 6] = [
+    (Layer::PidNamespace, CloneFlags::CLONE_NEWPID),
+    (Layer::MountNamespace, CloneFlags::CLONE_NEWNS),
+    (Layer::NetworkNamespace, CloneFlags::CLONE_NEWNET),
+    (Layer::IpcNamespace, CloneFlags::CLONE_NEWIPC),
+    (Layer::UtsNamespace, CloneFlags::CLONE_NEWUTS),
+    (Layer::CgroupNamespace, CloneFlags::CLONE_NEWCGROUP),
 ];
 
-/// What else can be left out: layers that are no step of the jail, single limits of the step `common-limits`, and facilities
-/// that a kernel may lack.
-pub const OTHERS: [&str; 17] = [
-    "core-limit",
-    "file-size-limit",
-    "open-files-limit",
-    "stack-limit",
-    "message-queue-limit",
-    "pending-signals-limit",
-    "clean-environment",
-    "reseed",
-    "reply-cap",
-    "result-cap",
-    "output-cap",
-    "output-flood",
-    "wall-clock",
-    "cpu-watch",
-    // The check at start that the jail holds, so that a server without a layer serves at all.
-    "verification",
-    "kernel-landlock",
-    "kernel-chroot",
+/// Other layers that are no step: single limits of the step `common-limits`, and what the supervisor does.
+pub const LAYERS: [Layer; 14] = [
+    Layer::CoreLimit,
+    Layer::FileSizeLimit,
+    Layer::OpenFilesLimit,
+    Layer::StackLimit,
+    Layer::MessageQueueLimit,
+    Layer::PendingSignalsLimit,
+    Layer::CleanEnvironment,
+    Layer::Reseed,
+    Layer::ReplyCap,
+    Layer::ResultCap,
+    Layer::OutputCap,
+    Layer::OutputFlood,
+    Layer::WallClock,
+    Layer::CpuWatch,
 ];
+
+names! {
+    /// What is no layer and can be missing too.
+    Facility {
+        /// The check at start that the jail holds, so that a server without a layer serves at all.
+        Verification => "verification",
+        /// What a kernel does that ignores `CLONE_PARENT`.
+        CloneParent => "clone-parent",
+        /// A kernel without Landlock.
+        Landlock => "kernel-landlock",
+        /// A kernel that refuses `chroot`.
+        Chroot => "kernel-chroot",
+    }
+}
+
+/// All that `MAYFLY_WITHOUT` knows.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let layers = NAMESPACES.iter().map(|(layer, _)| layer).chain(&LAYERS).map(|layer| layer.as_str());
+    let facilities = Facility::ALL.iter().map(|facility| facility.as_str());
+    Step::ALL.iter().map(|step| step.as_str()).chain(layers).chain(facilities)
+}
 
 /// Zygotes that this process, the supervisor, has started with a step to fail.
 static ZYGOTES: AtomicU32 = AtomicU32::new(0);
@@ -89,9 +105,9 @@ pub fn count_child() {
 
 /// For the supervisor's own layers: whether one is left out.
 #[must_use]
-pub fn supervisor_leaves_out(name: &str) -> bool {
+pub fn supervisor_leaves_out(layer: Layer) -> bool {
     static FAULTS: std::sync::OnceLock<Faults> = std::sync::OnceLock::new();
-    FAULTS.get_or_init(Faults::left_out).leaves_out(name)
+    FAULTS.get_or_init(Faults::left_out).leaves_out(layer)
 }
 
 impl Faults {
@@ -122,9 +138,8 @@ impl Faults {
         });
         let without = std::env::var("MAYFLY_WITHOUT").unwrap_or_default();
         let without: Vec<String> = without.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        let is_known =
-            |name: &str| is_step(name) || NAMESPACES.iter().any(|(known, _)| *known == name) || OTHERS.contains(&name);
-        assert!(without.iter().all(|name| is_known(name)), "MAYFLY_WITHOUT names {without:?}, and not all are known");
+        let is_known = |name: &String| names().any(|known| known == name);
+        assert!(without.iter().all(is_known), "MAYFLY_WITHOUT names {without:?}, and not all are known");
         Self { fail, without, zygotes_before: 0 }
     }
 
@@ -139,7 +154,7 @@ impl Faults {
     pub fn at(&self, step: Step) -> Fault {
         match &self.fail {
             Some(failure) if failure.step == step.as_str() && self.is_due(failure) => Fault::Fail(failure.errno),
-            _ if self.leaves_out(step.as_str()) => Fault::LeaveOut,
+            _ if self.without(step.as_str()) => Fault::LeaveOut,
             _ => Fault::None,
         }
     }
@@ -151,18 +166,27 @@ impl Faults {
         failure.count.is_none_or(|count| number <= count)
     }
 
-    /// Whether something is left out that has this name.
+    /// Whether a layer that is no step is left out.
     #[must_use]
-    pub fn leaves_out(&self, name: &str) -> bool {
+    pub fn leaves_out(&self, layer: Layer) -> bool {
+        self.without(layer.as_str())
+    }
+
+    /// Whether a facility is missing.
+    #[must_use]
+    pub fn lacks(&self, facility: Facility) -> bool {
+        self.without(facility.as_str())
+    }
+
+    fn without(&self, name: &str) -> bool {
         self.without.iter().any(|without| without == name)
     }
 
-    /// Namespaces not to enter.
+    /// Flags of `clone` and `unshare` that are not to be used.
     #[must_use]
-    pub fn namespaces_left_out(&self) -> CloneFlags {
-        NAMESPACES
-            .iter()
-            .filter(|(name, _)| self.leaves_out(name))
-            .fold(CloneFlags::empty(), |flags, (_, namespace)| flags | *namespace)
+    pub fn flags_left_out(&self) -> CloneFlags {
+        let left_out = NAMESPACES.iter().filter(|(layer, _)| self.leaves_out(*layer));
+        let namespaces = left_out.fold(CloneFlags::empty(), |flags, (_, namespace)| flags | *namespace);
+        if self.lacks(Facility::CloneParent) { namespaces | CloneFlags::CLONE_PARENT } else { namespaces }
     }
 }

@@ -10,6 +10,8 @@ use driver::process::is_alive;
 use driver::server::{Server, Setup, eventually, jail_root};
 use driver::trial::{self, Needs, trial};
 use libtest_mimic::Trial;
+use mayfly::jail::Step;
+use mayfly::layer::Layer;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::mount::MsFlags;
 use nix::sys::signal::{Signal, kill};
@@ -128,60 +130,66 @@ type Alone = fn();
 /// Checks of a host's processes, by the circumstances they hold in and by what they need of whoever runs them: `full` as root, `shared` at level full without root (all
 /// children have the server's own id), `seccomp` with chroot, `landlock` at level seccomp without root.
 const CHECKS: &[(&str, &[&str], Needs, Check)] = &[
-    ("user-namespace", &["full", "shared"], ROOT, |_, family| own_namespace(family, "user")),
-    ("network-namespace", &["full", "shared"], ROOT, |_, family| own_namespace(family, "net")),
-    ("uts-namespace", &["full", "shared"], ROOT, |_, family| own_namespace(family, "uts")),
-    ("cgroup-namespace", &["full", "shared"], ROOT, |_, family| own_namespace(family, "cgroup")),
-    ("ipc-namespace", &["full", "shared"], ROOT, |_, family| namespace_of_each(family, "ipc")),
-    ("pid-namespace", &["full", "shared"], ROOT, |_, family| namespace_of_each(family, "pid")),
-    ("mount-namespace", &["full", "shared"], ROOT, |_, family| namespace_of_each(family, "mnt")),
-    ("host-name", &["full", "shared"], ANYONE, host_name),
-    ("own-root", &["full", "shared", "seccomp"], ROOT, own_root),
+    (Layer::UserNamespace.as_str(), &["full", "shared"], ROOT, |_, family| own_namespace(family, "user")),
+    (Layer::NetworkNamespace.as_str(), &["full", "shared"], ROOT, |_, family| own_namespace(family, "net")),
+    (Layer::UtsNamespace.as_str(), &["full", "shared"], ROOT, |_, family| own_namespace(family, "uts")),
+    (Layer::CgroupNamespace.as_str(), &["full", "shared"], ROOT, |_, family| own_namespace(family, "cgroup")),
+    (Layer::IpcNamespace.as_str(), &["full", "shared"], ROOT, |_, family| namespace_of_each(family, "ipc")),
+    (Layer::PidNamespace.as_str(), &["full", "shared"], ROOT, |_, family| namespace_of_each(family, "pid")),
+    (Layer::MountNamespace.as_str(), &["full", "shared"], ROOT, |_, family| namespace_of_each(family, "mnt")),
+    (Step::HostName.as_str(), &["full", "shared"], ANYONE, host_name),
+    (Layer::OwnRoot.as_str(), &["full", "shared", "seccomp"], ROOT, own_root),
     ("mounts", &["full", "shared"], ANYONE, mounts),
-    ("private-mounts", &["full", "shared"], ANYONE, private_mounts),
+    (Step::PrivateMounts.as_str(), &["full", "shared"], ANYONE, private_mounts),
     ("devices", &["full", "shared"], ANYONE, devices),
-    ("private-tmp", &["full", "shared"], ANYONE, private_tmp),
-    ("working-directory", &["full", "shared", "seccomp", "landlock"], ROOT, working_directory),
+    (Layer::PrivateTmp.as_str(), &["full", "shared"], ANYONE, private_tmp),
+    (Step::WorkingDirectory.as_str(), &["full", "shared", "seccomp", "landlock"], ROOT, working_directory),
     ("files-of-the-host", &["full", "shared", "seccomp", "landlock"], ANYONE, files_of_the_host),
-    ("ids-of-each", &["full", "seccomp"], ANYONE, ids_of_each),
-    ("zygote-ids", &["full"], ANYONE, zygote_ids),
+    (Layer::OwnIds.as_str(), &["full", "seccomp"], ANYONE, ids_of_each),
+    (Step::ZygoteIds.as_str(), &["full"], ANYONE, zygote_ids),
     ("groups", &["full", "seccomp"], ANYONE, groups),
-    ("capabilities", &["full", "shared", "seccomp", "landlock"], ANYONE, capabilities),
-    ("bounding-set", &["full", "shared", "seccomp", "landlock"], ANYONE, bounding_set),
-    ("no-new-privileges", &["full", "shared", "seccomp", "landlock"], ANYONE, no_new_privileges),
-    ("filter", &["full", "shared", "seccomp", "landlock"], ANYONE, filter),
-    ("dumpable", &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| untraceable(family.children[0])),
-    ("zygote-dumpable", &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| untraceable(family.zygote)),
-    ("descriptors", &["full", "shared", "seccomp", "landlock"], ROOT, descriptors),
-    ("environment", &["full", "shared", "seccomp", "landlock"], ROOT, environment),
-    ("umask", &["full", "seccomp"], ANYONE, |_, family| assert_eq!(status(family.children[0], "Umask"), "0077")),
-    ("session", &["full", "shared", "seccomp"], ANYONE, session),
-    ("signals", &["full", "shared", "seccomp"], ANYONE, signals),
-    ("out-of-memory-score", &["full", "shared", "seccomp", "landlock"], ANYONE, out_of_memory_score),
-    ("limits", &["full", "shared", "seccomp", "landlock"], ANYONE, limits),
-    ("huge-pages", &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
+    (Layer::NoCapabilities.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, capabilities),
+    (Step::BoundingSet.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, bounding_set),
+    (Layer::NoNewPrivileges.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, no_new_privileges),
+    (Layer::SeccompFilter.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, filter),
+    (Layer::Dumpable.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
+        untraceable(family.children[0]);
+    }),
+    (Step::ZygoteDumpable.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
+        untraceable(family.zygote);
+    }),
+    (Layer::Descriptors.as_str(), &["full", "shared", "seccomp", "landlock"], ROOT, descriptors),
+    (Layer::CleanEnvironment.as_str(), &["full", "shared", "seccomp", "landlock"], ROOT, environment),
+    (Step::Umask.as_str(), &["full", "seccomp"], ANYONE, |_, family| {
+        assert_eq!(status(family.children[0], "Umask"), "0077");
+    }),
+    (Step::Session.as_str(), &["full", "shared", "seccomp"], ANYONE, session),
+    (Step::Signals.as_str(), &["full", "shared", "seccomp"], ANYONE, signals),
+    (Step::OutOfMemoryScore.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, out_of_memory_score),
+    (Layer::ResourceLimits.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, limits),
+    (Step::HugePages.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
         assert_eq!(status(family.children[0], "THP_enabled"), "0");
     }),
-    ("own-user-namespace", &["shared", "landlock"], ROOT, own_user_namespace),
-    ("process-limit", &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
+    (Step::OwnUserNamespace.as_str(), &["shared", "landlock"], ROOT, own_user_namespace),
+    (Layer::ProcessLimit.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
         limit(family, "Max processes", "64");
     }),
-    ("wall-clock", &["full"], ANYONE, wall_clock),
-    ("processor-time", &["full"], ANYONE, processor_time),
-    ("reply-cap", &["full"], ANYONE, reply_cap),
-    ("result-cap", &["full"], ANYONE, result_cap),
-    ("output-cap", &["full"], ANYONE, output_cap),
-    ("output-flood", &["full"], ANYONE, output_flood),
+    (Layer::WallClock.as_str(), &["full"], ANYONE, wall_clock),
+    (Layer::CpuWatch.as_str(), &["full"], ANYONE, processor_time),
+    (Layer::ReplyCap.as_str(), &["full"], ANYONE, reply_cap),
+    (Layer::ResultCap.as_str(), &["full"], ANYONE, result_cap),
+    (Layer::OutputCap.as_str(), &["full"], ANYONE, output_cap),
+    (Layer::OutputFlood.as_str(), &["full"], ANYONE, output_flood),
 ];
 
 /// Checks that need a server of their own.
 const ALONE: &[(&str, Needs, Alone)] = &[
-    ("zygote-descriptors", ROOT, zygote_descriptors),
+    (Step::ZygoteDescriptors.as_str(), ROOT, zygote_descriptors),
     ("private-mounts-where-others-are-shared", ROOT, private_mounts_where_others_are_shared),
-    ("zygote-parent-death-signal", ANYONE, zygote_parent_death_signal),
-    ("parent-death-signal", ANYONE, parent_death_signal),
-    ("alone", ANYONE, alone),
-    ("reseed", ANYONE, reseed),
+    (Step::ZygoteParentDeathSignal.as_str(), ANYONE, zygote_parent_death_signal),
+    (Step::ParentDeathSignal.as_str(), ANYONE, parent_death_signal),
+    (Step::Alone.as_str(), ANYONE, alone),
+    (Layer::Reseed.as_str(), ANYONE, reseed),
 ];
 
 fn main() -> ExitCode {

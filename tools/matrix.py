@@ -18,6 +18,8 @@ import pathlib
 import sys
 import tomllib
 
+import layers
+
 HOME = pathlib.Path(__file__).resolve().parent.parent
 PAGE = HOME / "docs" / "measured" / "matrix.md"
 BEGIN, END = "<!-- matrix:begin -->\n", "<!-- matrix:end -->"
@@ -42,42 +44,43 @@ GROUPS = {
     "http": "the HTTP front",
 }
 
-# A layer by its name in the corpus, which is the one that stops the attack at level full, as the table calls it; and what stands
+# A layer by its name, which in the corpus is the one that stops the attack at level full; what the table calls it; and what stands
 # in its place where a level has none.
 PATHS = {"seccomp": "chroot", "landlock": "paths below the root, Landlock", "no-files": "filter: no path is followed"}
 NO_WRITING = dict.fromkeys(["seccomp", "landlock", "no-files"], "filter: nothing is written")
 NO_NAMESPACE = dict.fromkeys(["seccomp", "landlock", "no-files"], "filter")
 LAYERS = {
-    "filter": ("filter", {}),
+    "seccomp-filter": ("filter", {}),
     "mount-namespace": ("mount namespace and root", PATHS),
     "pid-namespace": ("pid namespace", NO_NAMESPACE),
     "ipc-namespace": ("ipc namespace", NO_NAMESPACE),
-    "net-namespace": ("network namespace", NO_NAMESPACE),
+    "network-namespace": ("network namespace", NO_NAMESPACE),
     "uts-namespace": ("uts namespace", NO_NAMESPACE),
     "user-namespace": ("user namespace", NO_NAMESPACE),
-    "tmpfs-quota": ("size of /tmp", NO_WRITING),
-    "tmpfs-noexec": ("noexec /tmp", NO_WRITING),
-    "rlimit-fsize": ("limit: file size", NO_WRITING),
-    "rlimit-nproc": ("limit: threads", {}),
-    "uid": ("own ids", {"landlock": "filter", "no-files": "filter"}),
-    "rlimits": ("limits", {}),
-    "rlimit-as": ("limit: memory", {}),
-    "rlimit-nofile": ("limit: descriptors", {}),
-    "rlimit-stack": ("limit: stack", {}),
-    "rlimit-memlock": ("limit: locked memory", {}),
-    "rlimit-core": ("limit: core dumps", {}),
-    "rlimit-cpu": ("limit: processor time", {}),
-    "capabilities": ("no capabilities", {}),
-    "no-new-privs": ("no_new_privs", {}),
+    "tmp-size-cap": ("size of /tmp", NO_WRITING),
+    "tmp-inode-cap": ("number of files in /tmp", NO_WRITING),
+    "tmp-noexec": ("noexec /tmp", NO_WRITING),
+    "file-size-limit": ("limit: file size", NO_WRITING),
+    "process-limit": ("limit: threads", {}),
+    "own-ids": ("own ids", {"landlock": "filter", "no-files": "filter"}),
+    "resource-limits": ("limits", {}),
+    "address-space-limit": ("limit: memory", {}),
+    "open-files-limit": ("limit: descriptors", {}),
+    "stack-limit": ("limit: stack", {}),
+    "locked-memory-limit": ("limit: locked memory", {}),
+    "core-limit": ("limit: core dumps", {}),
+    "cpu-limit": ("limit: processor time", {}),
+    "no-capabilities": ("no capabilities", {}),
+    "no-new-privileges": ("no_new_privs", {}),
     "dumpable": ("not dumpable", {}),
     "landlock": ("Landlock", {}),
     "descriptors": ("closed descriptors", {}),
-    "environment": ("clean environment", {}),
+    "clean-environment": ("clean environment", {}),
     "fresh-child": ("one child per job", {}),
-    "reseeding": ("reseeding", {}),
+    "reseed": ("reseeding", {}),
     "watchdog": ("deadline, processor watch", {}),
     "decoder": ("reply decoder, verdict", {}),
-    "frame-cap": ("frame cap", {}),
+    "reply-cap": ("frame cap", {}),
     "result-cap": ("result cap", {}),
     "depth-cap": ("depth cap", {}),
     "digit-cap": ("digit cap", {}),
@@ -105,6 +108,12 @@ def corpus():
     files = {path.stem for path in (HOME / "tests/attacks").glob("*.toml")} - {"preludes"}
     if files != set(GROUPS):
         sys.exit(f"tests/attacks has groups that this table does not: {sorted(files ^ set(GROUPS))}")
+    unknown = LAYERS.keys() - layers.names()["layers"] - layers.NO_LAYER
+    if unknown:
+        sys.exit(f"the program knows no layers of these names: {sorted(unknown)}")
+    missing = {attack["stops"] for _, attack in attacks + exchanges} - LAYERS.keys()
+    if missing:
+        sys.exit(f"this table has no words for {sorted(missing)}")
     return attacks, exchanges
 
 

@@ -1,7 +1,7 @@
 """Leaves out one layer of the jail at a time and writes which tests notice to docs/measured/mutants.md. Fails if a layer goes unmissed.
 
-    python3 tools/mutants.py            all layers: some minutes
-    python3 tools/mutants.py filter ids  these alone, printed instead of written
+    python3 tools/mutants.py                         all layers: some minutes
+    python3 tools/mutants.py seccomp-filter own-ids  these alone, printed instead of written
 
 Needs root, for level full. Builds the test build (`fault-injection`), the only one that can leave a layer out, and runs with it
 `tests/layers.rs` by the names below, and attacks of `tests/attacks` over HTTP. Every attack is run inside Mayfly's jail, with a
@@ -20,6 +20,7 @@ import sys
 import time
 import tomllib
 
+import layers
 import measured
 
 HOME = pathlib.Path(__file__).resolve().parent.parent
@@ -50,14 +51,14 @@ LAYERS = {
     "pivot-root": ("::own-root ::files-of-the-host", "reads-etc-passwd reads-etc-passwd-by-raw-openat reads-environ-of-its-parent-and-itself"),
     "chroot": ("seccomp::own-root seccomp::files-of-the-host", "|finds-the-old-root sees-what-is-above-the-root"),
     "bounding-set": ("::bounding-set", "has-a-bounding-set"),
-    "common-limits": ("::limits", "runs-without-limits"),
-    "core-limit": ("full::limits", "runs-without-limits"),
-    "file-size-limit": ("full::limits", "fills-the-private-directory-with-one-file"),
-    "open-files-limit": ("full::limits", "uses-high-descriptor-numbers"),
-    "stack-limit": ("full::limits", "runs-without-limits"),
-    "locked-memory-limit": ("full::limits", "runs-without-limits"),
-    "message-queue-limit": ("full::limits", "runs-without-limits"),
-    "pending-signals-limit": ("full::limits", "runs-without-limits"),
+    "common-limits": ("::resource-limits", "runs-without-limits"),
+    "core-limit": ("full::resource-limits", "runs-without-limits"),
+    "file-size-limit": ("full::resource-limits", "fills-the-private-directory-with-one-file"),
+    "open-files-limit": ("full::resource-limits", "uses-high-descriptor-numbers"),
+    "stack-limit": ("full::resource-limits", "runs-without-limits"),
+    "locked-memory-limit": ("full::resource-limits", "runs-without-limits"),
+    "message-queue-limit": ("full::resource-limits", "runs-without-limits"),
+    "pending-signals-limit": ("full::resource-limits", "runs-without-limits"),
     "alone": ("alone", ""),
     "signals": ("::signals", ""),
     "zygote-dumpable": ("::zygote-dumpable", ""),
@@ -66,27 +67,27 @@ LAYERS = {
     "session": ("::session", ""),
     "private-tmp": ("::private-tmp ::mounts", "fills-the-private-directory-with-one-file"),
     "working-directory": ("::working-directory", ""),
-    "address-space-limit": ("full::limits", "maps-memory-without-reserving-it"),
-    "cpu-limit": ("full::limits", "runs-without-limits"),
+    "address-space-limit": ("full::resource-limits", "maps-memory-without-reserving-it"),
+    "cpu-limit": ("full::resource-limits", "runs-without-limits"),
     "huge-pages": ("::huge-pages", ""),
     "own-user-namespace": ("::own-user-namespace", ""),
     "process-limit": ("::process-limit", "runs-without-limits"),
-    "ids": ("::ids-of-each", "is-root"),
-    "capabilities": ("::capabilities", "has-capabilities"),
+    "own-ids": ("::own-ids", "is-root"),
+    "no-capabilities": ("::no-capabilities", "has-capabilities"),
     "dumpable": ("::dumpable", "is-dumpable"),
     "parent-death-signal": ("parent-death-signal", ""),
     "no-new-privileges": ("::no-new-privileges", "has-no-filter"),
     "landlock": ("landlock::files-of-the-host", ""),
-    "beneath": ("landlock::files-of-the-host", ""),
-    "filter": ("::filter", "opens-an-internet-socket maps-anonymous-memory-executable asks-to-be-traced forks-through-the-library"),
-    "clean-environment": ("::environment", "reads-the-environment-through-libc"),
+    "paths-below-root": ("landlock::files-of-the-host", ""),
+    "seccomp-filter": ("::seccomp-filter", "opens-an-internet-socket maps-anonymous-memory-executable asks-to-be-traced forks-through-the-library"),
+    "clean-environment": ("::clean-environment", "reads-the-environment-through-libc"),
     "reseed": ("reseed", "predicts-random"),
     "reply-cap": ("::reply-cap", ""),
     "result-cap": ("::result-cap", ""),
     "output-cap": ("::output-cap", ""),
     "output-flood": ("::output-flood", ""),
     "wall-clock": ("::wall-clock", ""),
-    "cpu-watch": ("::processor-time", ""),
+    "cpu-watch": ("::cpu-watch", ""),
 }
 
 # Layers that hold what another one holds already: left out with it, or nobody could tell. The other one has a line of its own.
@@ -108,30 +109,6 @@ NO_LAYERS = {
     "kernel-landlock": "a kernel without it",
     "kernel-chroot": "a kernel that refuses it",
 }
-
-
-def known_names():
-    """Every name that the test build takes, read from its source: none may be missing above."""
-    steps = re.findall(r'^    \w+ => "([a-z-]+)",$', (HOME / "src/step.rs").read_text(), re.M)
-    fault = (HOME / "src/fault.rs").read_text()
-    namespaces = re.findall(r'\("([a-z-]+)", CloneFlags', fault)
-    others = re.findall(r'"([a-z-]+)",$', fault[fault.index("pub const OTHERS"):fault.index("];", fault.index("pub const OTHERS"))], re.M)
-    assert len(steps) > 30 and len(namespaces) > 5 and len(others) > 10, (steps, namespaces, others)
-    return {*steps, *namespaces, *others}
-
-
-def build():
-    """The program and the test of layers, as cargo says where they are."""
-    environment = dict(os.environ)
-    environment.setdefault("PYO3_PYTHON", subprocess.check_output([HOME / "tools/python.sh"], text=True).strip())
-    command = ["cargo", "test", "--locked", "--features", "fault-injection", "--test", "layers", "--no-run", "--message-format=json"]
-    said = subprocess.run(command, cwd=HOME, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-    built = {}
-    for line in said.splitlines():
-        message = json.loads(line)
-        if message.get("executable"):
-            built[message["target"]["name"]] = message["executable"]
-    return built["mayfly"], built["layers"]
 
 
 def jail_root():
@@ -243,7 +220,7 @@ def holds(server, attack, level):
     return True
 
 
-def layer_tests(layers, filters, without):
+def layer_tests(looks, filters, without):
     """Which tests of tests/layers.rs fail, of those named or of all; and the tests that ran."""
     red, ran = [], []
     for one in filters.split() or [""]:
@@ -251,7 +228,7 @@ def layer_tests(layers, filters, without):
         if without:
             environment["LAYERS_WITHOUT"] = without
         # Tests of different circumstances go side by side; each has a server of its own.
-        command = [layers] + ([one] if one else []) + (["--exact"] if one and "::" not in one else [])
+        command = [looks] + ([one] if one else []) + (["--exact"] if one and "::" not in one else [])
         try:
             said = subprocess.run(command, cwd=HOME, env=environment, capture_output=True, text=True, timeout=100).stdout
         except subprocess.TimeoutExpired:
@@ -282,7 +259,7 @@ def attack_tests(program, corpus, named, without):
 
 def checked_at_start(program, layer):
     """What a server says that lacks the layer, and does not leave out the check at start."""
-    level = "seccomp" if set(layer.split(",")) & {"chroot", "landlock", "beneath"} else "full"
+    level = "seccomp" if set(layer.split(",")) & {"chroot", "landlock", "paths-below-root"} else "full"
     with Server(program, level, layer) as server:
         if server.port is not None:
             return "serves"
@@ -292,7 +269,7 @@ def checked_at_start(program, layer):
 
 
 def starts(program, layer):
-    level = "seccomp" if set(layer.split(",")) & {"chroot", "landlock", "beneath"} else "full"
+    level = "seccomp" if set(layer.split(",")) & {"chroot", "landlock", "paths-below-root"} else "full"
     with Server(program, level, f"{layer},verification") as server:
         return server.port is not None
 
@@ -300,17 +277,22 @@ def starts(program, layer):
 def main():
     if os.geteuid() != 0:
         sys.exit("level full as root is part of it: run as root")
-    missing = known_names() - LAYERS.keys() - NO_LAYERS.keys()
-    if missing:
-        sys.exit(f"no entry for {sorted(missing)}: which test misses it?")
     chosen = sys.argv[1:] or list(LAYERS)
     began = time.monotonic()
-    program, layers = build()
+    built = layers.build("--features", "fault-injection", "--test", "layers")
+    program, looks = built["mayfly"], built["layers"]
+    known = set(layers.names(program)["MAYFLY_WITHOUT"])
+    missing = known - LAYERS.keys() - NO_LAYERS.keys()
+    if missing:
+        sys.exit(f"no entry for {sorted(missing)}: which test misses it?")
+    unknown = (LAYERS.keys() | NO_LAYERS.keys()) - known
+    if unknown:
+        sys.exit(f"the program can't leave out {sorted(unknown)}")
     corpus = attacks()
 
     used = {level: sorted({name for _, named in LAYERS.values() for at, names in parts(named) if at == level for name in names})
             for level in ("full", "seccomp")}
-    red, ran = layer_tests(layers, "" if len(sys.argv) == 1 else "full::filter", "")
+    red, ran = layer_tests(looks, "" if len(sys.argv) == 1 else "full::seccomp-filter", "")
     red += attack_tests(program, corpus, " ".join(used["full"]) + "|" + " ".join(used["seccomp"]), "")
     if red:
         sys.exit(f"red with every layer in place, so they would prove nothing: {red}")
@@ -322,7 +304,7 @@ def main():
         together = ",".join(filter(None, (layer, COVERED_BY.get(layer))))
         without = f"{together},verification"
         serves = starts(program, together)
-        red, _ = layer_tests(layers, filters, without)
+        red, _ = layer_tests(looks, filters, without)
         # Without a server there is nothing to attack.
         red += attack_tests(program, corpus, named, without) if serves else []
         note = checked_at_start(program, together) if serves else "no server comes up at all"

@@ -44,7 +44,7 @@ pub fn command(plan: &Plan, role: &Role) -> Command {
         .stdout(Stdio::null())
         .stderr(stderr_of_others());
     #[cfg(feature = "fault-injection")]
-    if plan.faults.leaves_out("clean-environment") {
+    if plan.faults.leaves_out(crate::layer::Layer::CleanEnvironment) {
         command.envs(std::env::vars_os());
     }
     if plan.level == Level::Seccomp && !plan.paths.chroot {

@@ -6,10 +6,11 @@ use crate::children::reaper::Reaper;
 use crate::children::slots::Slots;
 use crate::config::Config;
 use crate::jail::Plan;
+use crate::layer::Layer;
 use crate::level::Level;
 use crate::log;
 use crate::survey::isolation::{Attempt, Tools};
-use crate::survey::layers::{Layer, layers};
+use crate::survey::layers::{Finding, Missing, layers};
 use crate::survey::manifest::Manifest;
 use crate::survey::remedy::Surroundings;
 use serde_json::{Map, Value, json};
@@ -64,18 +65,13 @@ fn best(attempts: &[Attempt]) -> Option<(Level, &Plan)> {
         .find_map(|attempt| Some((attempt.level, attempt.result.as_ref().ok()?)))
 }
 
-/// Why a layer is missing because of what the machine refuses; not because the level has no such layer.
-fn refused(layer: &Layer) -> Option<&str> {
-    layer.missing.as_deref().filter(|why| !why.starts_with("not "))
-}
-
 fn describe(attempts: &[Attempt]) -> Value {
     let surroundings = Surroundings::here();
     let state = |attempt: &Attempt| match &attempt.result {
         Ok(plan) => {
             let layers: Map<String, Value> = layers(plan, attempts)
                 .iter()
-                .map(|layer| (layer.name.to_owned(), describe_layer(layer, &surroundings)))
+                .map(|finding| (finding.layer.as_str().to_owned(), describe_layer(finding, &surroundings)))
                 .collect();
             json!({ "granted": true, "layers": layers })
         }
@@ -86,14 +82,19 @@ fn describe(attempts: &[Attempt]) -> Value {
     json!({ "isolation": best(attempts).map(|(level, _)| level.as_str()), "levels": levels })
 }
 
-fn describe_layer(layer: &Layer, surroundings: &Surroundings) -> Value {
-    match &layer.missing {
+fn describe_layer(finding: &Finding<'_>, surroundings: &Surroundings) -> Value {
+    match &finding.missing {
         None => json!({ "granted": true }),
         Some(why) => {
-            let remedy = refused(layer).and_then(|_| surroundings.for_layer(layer.name));
-            json!({ "granted": false, "why": why, "remedy": remedy })
+            let remedy = remedy(finding.layer, why, surroundings);
+            json!({ "granted": false, "why": why.to_string(), "remedy": remedy })
         }
     }
+}
+
+/// Only what the machine refuses can be changed.
+fn remedy(layer: Layer, why: &Missing<'_>, surroundings: &Surroundings) -> Option<&'static str> {
+    if why.is_refused() { surroundings.for_layer(layer) } else { None }
 }
 
 fn table(attempts: &[Attempt]) -> String {
@@ -108,7 +109,7 @@ fn table(attempts: &[Attempt]) -> String {
         match &attempt.result {
             Ok(plan) => {
                 lines.push(format!("{level:<8} available\n"));
-                lines.extend(layers(plan, attempts).iter().map(|layer| line(layer, &surroundings)));
+                lines.extend(layers(plan, attempts).iter().map(|finding| line(finding, &surroundings)));
             }
             Err(why) => {
                 lines.push(format!("{level:<8} not available: {why}\n"));
@@ -121,13 +122,13 @@ fn table(attempts: &[Attempt]) -> String {
     lines.concat()
 }
 
-fn line(layer: &Layer, surroundings: &Surroundings) -> String {
-    let name = layer.name;
-    let Some(why) = &layer.missing else { return format!("    {name:<20} in force\n") };
-    if refused(layer).is_none() {
+fn line(finding: &Finding<'_>, surroundings: &Surroundings) -> String {
+    let name = finding.layer.as_str();
+    let Some(why) = &finding.missing else { return format!("    {name:<20} in force\n") };
+    if !why.is_refused() {
         return format!("    {name:<20} {why}\n");
     }
-    match surroundings.for_layer(name) {
+    match remedy(finding.layer, why, surroundings) {
         Some(remedy) => format!("    {name:<20} missing: {why}\n{:<25}to change that: {remedy}\n", ""),
         None => format!("    {name:<20} missing: {why}\n"),
     }

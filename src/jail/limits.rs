@@ -3,6 +3,7 @@
 //! Runs in the zygote, which sets what is the same for all, and in the child.
 
 use super::{Counting, Ids, MAX_THREADS, MAX_THREADS_TOGETHER, Plan};
+use crate::layer::Layer;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -56,12 +57,12 @@ const PENDING_SIGNALS: u64 = 64;
 
 /// The limits that all children share. The zygote sets them for itself and they are inherited.
 pub fn set_common(plan: &Plan) -> Result<(), Errno> {
-    set_unless(plan, "core-limit", Resource::RLIMIT_CORE, 0)?;
-    set_unless(plan, "file-size-limit", Resource::RLIMIT_FSIZE, plan.tmp_bytes)?;
-    set_unless(plan, "open-files-limit", Resource::RLIMIT_NOFILE, OPEN_FILES)?;
-    set_unless(plan, "stack-limit", Resource::RLIMIT_STACK, STACK)?;
-    set_unless(plan, "message-queue-limit", Resource::RLIMIT_MSGQUEUE, 0)?;
-    set_unless(plan, "pending-signals-limit", Resource::RLIMIT_SIGPENDING, PENDING_SIGNALS)
+    set_unless(plan, Layer::CoreLimit, Resource::RLIMIT_CORE, 0)?;
+    set_unless(plan, Layer::FileSizeLimit, Resource::RLIMIT_FSIZE, plan.tmp_bytes)?;
+    set_unless(plan, Layer::OpenFilesLimit, Resource::RLIMIT_NOFILE, OPEN_FILES)?;
+    set_unless(plan, Layer::StackLimit, Resource::RLIMIT_STACK, STACK)?;
+    set_unless(plan, Layer::MessageQueueLimit, Resource::RLIMIT_MSGQUEUE, 0)?;
+    set_unless(plan, Layer::PendingSignalsLimit, Resource::RLIMIT_SIGPENDING, PENDING_SIGNALS)
 }
 
 /// One more of these, for which it is time when the zygote has pinned the pages that its children write to.
@@ -69,11 +70,11 @@ pub fn set_locked_memory() -> Result<(), Errno> {
     set(Resource::RLIMIT_MEMLOCK, 0)
 }
 
-/// Sets a limit that a test build can leave out by its name.
+/// Sets a limit that a test build can leave out by itself.
 #[cfg_attr(not(feature = "fault-injection"), expect(unused_variables, reason = "only test builds look at the plan"))]
-fn set_unless(plan: &Plan, name: &str, resource: Resource, value: u64) -> Result<(), Errno> {
+fn set_unless(plan: &Plan, layer: Layer, resource: Resource, value: u64) -> Result<(), Errno> {
     #[cfg(feature = "fault-injection")]
-    if plan.faults.leaves_out(name) {
+    if plan.faults.leaves_out(layer) {
         return Ok(());
     }
     set(resource, value)

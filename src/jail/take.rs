@@ -51,7 +51,7 @@ impl<'a> Steps<'a> {
     #[must_use]
     pub fn flags(&self, flags: CloneFlags) -> CloneFlags {
         #[cfg(feature = "fault-injection")]
-        return flags.difference(self.plan.faults.namespaces_left_out());
+        return flags.difference(self.plan.faults.flags_left_out());
         #[cfg(not(feature = "fault-injection"))]
         flags
     }

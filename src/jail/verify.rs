@@ -5,54 +5,37 @@
 
 use super::{Jailed, Plan, root};
 use crate::level::Level;
+use crate::names::names;
 use crate::sys;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::Mode;
 use nix::unistd::{Uid, getpid, getuid, setresuid};
 
-macro_rules! checks {
-    ($($(#[doc = $about:literal])+ $name:ident => $text:literal,)+) => {
-        /// Something that must hold inside.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Check {
-            $($(#[doc = $about])+ $name,)+
-        }
-
-        impl Check {
-            /// All of them; the index is the bit in a report.
-            pub const ALL: &'static [Self] = &[$(Self::$name),+];
-
-            /// What holds when it passes.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)+ }
-            }
-        }
-    };
-}
-
-checks! {
-    /// /etc/passwd and /proc can't be opened.
-    HostFiles => "no file of the host can be opened",
-    /// Where files can be opened at all, the standard library can.
-    Library => "the standard library can be read",
-    /// Nothing can be created outside /tmp.
-    ReadOnly => "nothing outside /tmp can be written",
-    /// A private /tmp can be written where there is one, and nothing where there is none.
-    Tmp => "/tmp is private and writable at level full, absent at level seccomp",
-    /// No socket can be made.
-    Network => "no socket can be made",
-    /// No process can be made.
-    Fork => "no process can be made",
-    /// Id 0 can't be taken back.
-    Root => "root can't be regained",
-    /// At level full: the child is process 1 of its namespace.
-    Processes => "no other process is in sight",
-    /// No capability is left.
-    Capabilities => "no capability is left",
-    /// Limits can't be raised.
-    Limits => "limits can't be raised",
+names! {
+    /// Something that must hold inside. Its index is its bit in a report, its text what holds when it passes.
+    Check {
+        /// /etc/passwd and /proc can't be opened.
+        HostFiles => "no file of the host can be opened",
+        /// Where files can be opened at all, the standard library can.
+        Library => "the standard library can be read",
+        /// Nothing can be created outside /tmp.
+        ReadOnly => "nothing outside /tmp can be written",
+        /// A private /tmp can be written where there is one, and nothing where there is none.
+        Tmp => "/tmp is private and writable at level full, absent at level seccomp",
+        /// No socket can be made.
+        Network => "no socket can be made",
+        /// No process can be made.
+        Fork => "no process can be made",
+        /// Id 0 can't be taken back.
+        Root => "root can't be regained",
+        /// At level full: the child is process 1 of its namespace.
+        Processes => "no other process is in sight",
+        /// No capability is left.
+        Capabilities => "no capability is left",
+        /// Limits can't be raised.
+        Limits => "limits can't be raised",
+    }
 }
 
 /// Tries everything; each bit set is a check that failed.

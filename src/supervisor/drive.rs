@@ -10,6 +10,8 @@ use crate::children::child::Child;
 use crate::fault::supervisor_leaves_out;
 use crate::jail::{Counting, MAX_THREADS};
 use crate::job::{Include, Limits};
+#[cfg(feature = "fault-injection")]
+use crate::layer::Layer;
 use crate::machine;
 use crate::outcome::{Captured, Exception, Usage};
 use crate::sys::Ended;
@@ -55,14 +57,14 @@ pub async fn drive(
     let began = Instant::now();
     let cap = limits.output.as_usize();
     #[cfg(feature = "fault-injection")]
-    let cap = if supervisor_leaves_out("output-cap") { usize::MAX } else { cap };
+    let cap = if supervisor_leaves_out(Layer::OutputCap) { usize::MAX } else { cap };
     let mut stdout = Output::new(child.stdout.take(), cap);
     let mut stderr = Output::new(child.stderr.take(), cap);
     // As JSON each token takes two bytes at least, its comma or its bracket included.
     let most_tokens = result_size / 2 + 2;
     let reply_cap = result_size.saturating_mul(REPLY_FACTOR).saturating_add(REPLY_TEXT);
     #[cfg(feature = "fault-injection")]
-    let reply_cap = if supervisor_leaves_out("reply-cap") { wire::MAX_FRAME } else { reply_cap };
+    let reply_cap = if supervisor_leaves_out(Layer::ReplyCap) { wire::MAX_FRAME } else { reply_cap };
     let stop = tokio::select! {
         biased;
         stop = exchange(&child, frame, reply_cap, most_tokens) => stop,
@@ -148,7 +150,7 @@ fn text_of(reply: &Reply) -> usize {
 async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
     let deadline = began + limits.wall;
     #[cfg(feature = "fault-injection")]
-    let deadline = if supervisor_leaves_out("wall-clock") { began + NEVER } else { deadline };
+    let deadline = if supervisor_leaves_out(Layer::WallClock) { began + NEVER } else { deadline };
     let cores = u32::try_from(machine::cores()).unwrap_or(1);
     let mut left = limits.cpu;
     loop {
@@ -160,7 +162,7 @@ async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
         }
         sleep_until(earliest).await;
         #[cfg(feature = "fault-injection")]
-        if supervisor_leaves_out("cpu-watch") {
+        if supervisor_leaves_out(Layer::CpuWatch) {
             continue;
         }
         left = match child.cpu() {
@@ -189,7 +191,7 @@ async fn watch_threads(child: &Child, counting: Counting) -> Stop {
 /// Keeps the pipes from filling up, and returns only at a flood.
 async fn drain(stdout: &mut Output, stderr: &mut Output) {
     #[cfg(feature = "fault-injection")]
-    if supervisor_leaves_out("output-flood") {
+    if supervisor_leaves_out(Layer::OutputFlood) {
         loop {
             tokio::select! {
                 () = stdout.drain() => {}

@@ -286,7 +286,7 @@ impl Tools<'_> {
                 None => Err(Unavailable::NotOurs),
             },
             #[cfg(feature = "fault-injection")]
-            Ok(Hello::Verified { .. }) if plan.faults.leaves_out("verification") => {
+            Ok(Hello::Verified { .. }) if plan.faults.lacks(crate::fault::Facility::Verification) => {
                 child.end().await.map(|_| plan).ok_or(Unavailable::NotOurs)
             }
             Ok(Hello::Verified { failed }) => Err(Unavailable::Leaky(failed_checks(failed))),

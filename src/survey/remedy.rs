@@ -6,6 +6,7 @@
 
 use super::isolation::Unavailable;
 use crate::jail::{JailError, Step};
+use crate::layer::Layer;
 use nix::errno::Errno;
 use std::path::{Path, PathBuf};
 
@@ -176,18 +177,18 @@ impl Surroundings {
 
     /// What would grant one layer of a level that was entered.
     #[must_use]
-    pub fn for_layer(&self, layer: &str) -> Option<&'static str> {
+    pub fn for_layer(&self, layer: Layer) -> Option<&'static str> {
         match (layer, self.place) {
-            ("own-ids", Place::Container | Place::GVisor) => Some(
+            (Layer::OwnIds, Place::Container | Place::GVisor) => Some(
                 "docker run --user 0 …: the server needs CAP_SETUID and CAP_SETGID, which are among Docker's defaults",
             ),
-            ("own-ids", Place::Host) => Some("run as root: the server needs CAP_SETUID and CAP_SETGID"),
-            ("own-root", Place::Container | Place::GVisor) => {
+            (Layer::OwnIds, Place::Host) => Some("run as root: the server needs CAP_SETUID and CAP_SETGID"),
+            (Layer::OwnRoot, Place::Container | Place::GVisor) => {
                 Some("docker run --user 0 …: the server needs CAP_SYS_CHROOT, which is among Docker's defaults")
             }
-            ("own-root", Place::Host) => Some("run as root, or use level full"),
+            (Layer::OwnRoot, Place::Host) => Some("run as root, or use level full"),
             // gVisor has none; on Cloud Run nobody chooses the kernel of a generation.
-            ("landlock", Place::Container | Place::Pod | Place::Host) => {
+            (Layer::Landlock, Place::Container | Place::Pod | Place::Host) => {
                 Some("Linux 5.13 or newer, with Landlock among its security modules (lsm=…,landlock)")
             }
             // Being root is what manifests for pods promise not to do.

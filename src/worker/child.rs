@@ -75,7 +75,7 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
         Mind::None => None,
     };
     #[cfg(feature = "fault-injection")]
-    let reseeded = if base.plan.faults.leaves_out("reseed") { None } else { interpreter };
+    let reseeded = if base.plan.faults.leaves_out(crate::layer::Layer::Reseed) { None } else { interpreter };
     #[cfg(not(feature = "fault-injection"))]
     let reseeded = interpreter;
     if let Some(interpreter) = reseeded

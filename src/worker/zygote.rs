@@ -254,10 +254,11 @@ fn probe(plan: &Plan) -> Found {
     let counted_as = if ids.is_none() { plan.ids } else { Ids::Shared };
     let counting = jail::try_counting_alone(counted_as).err().map(|errno| errno as i32);
     #[cfg(feature = "fault-injection")]
-    let lacks = |name: &str, refused: Option<i32>| {
-        if plan.faults.leaves_out(name) { Some(Errno::ENOSYS as i32) } else { refused }
+    let lacks = |facility: crate::fault::Facility, refused: Option<i32>| {
+        if plan.faults.lacks(facility) { Some(Errno::ENOSYS as i32) } else { refused }
     };
     #[cfg(feature = "fault-injection")]
-    let (chroot, landlock) = (lacks("kernel-chroot", chroot), lacks("kernel-landlock", landlock));
+    let (chroot, landlock) =
+        (lacks(crate::fault::Facility::Chroot, chroot), lacks(crate::fault::Facility::Landlock, landlock));
     Found { chroot, landlock, beneath, ids, counting }
 }

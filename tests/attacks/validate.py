@@ -18,19 +18,11 @@ LARGEST_SCRIPT = 10_240
 LEVELS = {"full", "seccomp", "landlock", "nsjail"}
 CODES = {"syntax_error", "no_main", "exception", "exited", "timeout", "cpu_limit", "memory_limit", "output_limit",
          "result_too_large", "result_not_serializable", "blocked", "crashed"}
-LAYERS = {
-    # kernel facilities of the jail
-    "filter", "mount-namespace", "pid-namespace", "net-namespace", "ipc-namespace", "uts-namespace", "user-namespace",
-    "tmpfs-quota", "tmpfs-noexec", "rlimits", "rlimit-as", "rlimit-fsize", "rlimit-nofile", "rlimit-nproc", "rlimit-stack",
-    "rlimit-memlock", "rlimit-core", "rlimit-cpu", "uid", "capabilities", "no-new-privs", "dumpable", "landlock",
-    # what the processes do
-    "descriptors", "environment", "fresh-child", "reseeding", "watchdog", "decoder", "frame-cap", "result-cap", "depth-cap",
-    "digit-cap", "output-cap", "exact-types",
-    # the HTTP front
-    "http-parser", "http-timeouts", "http-limits", "http-routes", "request-check", "admission", "cancellation",
-    # stopped by no layer of ours
-    "kernel", "documented",
-}
+# From the program, which has the only list of them.
+sys.path.insert(0, str(HERE.parent.parent / "tools"))
+import layers
+
+LAYERS = {*layers.names()["layers"], *layers.NO_LAYER}
 FIELDS = {
     "attack": {"name", "row", "denies", "levels", "prelude", "first", "beside", "each", "differ", "request", "script",
                "expect", "expect_at", "stops", "seen_to_succeed_unjailed"},

@@ -10,7 +10,9 @@ use driver::client::Answer;
 use driver::places::{Place, attacked};
 use driver::server::Server;
 use libtest_mimic::Trial;
-use serde::Deserialize;
+use mayfly::layer::Layer;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -42,12 +44,23 @@ struct Attack {
     #[serde(default)]
     expect_at: BTreeMap<String, Vec<String>>,
     levels: Option<Vec<String>>,
+    #[serde(deserialize_with = "layer_or_none")]
     #[expect(dead_code, reason = "for the table of what stops what, which tools/matrix.py makes")]
-    stops: String,
+    stops: Option<Layer>,
     #[expect(dead_code, reason = "a row of the list that the corpus began with")]
     row: Option<u32>,
     #[expect(dead_code, reason = "what the author saw when it ran with no jail")]
     seen_to_succeed_unjailed: Option<toml::Value>,
+}
+
+/// A layer by its name; `None` is stopped by the kernel itself, or documented.
+pub fn layer_or_none<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Layer>, D::Error> {
+    let name = String::deserialize(reader)?;
+    if ["kernel", "documented"].contains(&name.as_str()) {
+        return Ok(None);
+    }
+    let layer = Layer::ALL.iter().find(|layer| layer.as_str() == name);
+    layer.copied().map(Some).ok_or_else(|| D::Error::custom(format!("no layer is called {name}")))
 }
 
 /// A file of attacks.

@@ -6,6 +6,7 @@ use driver::tests;
 use driver::trial::trial;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
@@ -25,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         doctor_prints_json,
         healthcheck_tells_health,
         inner_commands_are_not_for_hands,
+        layers_are_listed_for_tools,
     ];
     trials.extend([Place::Full, Place::Seccomp].map(|place| {
         place.needs().allow(trial(format!("cli::run_in_place::{}", place.as_str()), move || run_in_place(place)))
@@ -200,6 +202,25 @@ fn healthcheck_tells_health() {
     let (status, _, stderr) = said(&setup().run(&["healthcheck", "--listen", &address]));
     assert_eq!(status, Some(1), "{stderr}");
     assert!(stderr.contains(&address), "{stderr}");
+}
+
+/// What `tools/layers.py` reads.
+fn layers_are_listed_for_tools() {
+    let (status, stdout, stderr) = said(&setup().run(&["layers"]));
+    assert_eq!((status, stderr.as_str()), (Some(0), ""));
+    let told: Value = serde_json::from_str(&stdout).expect("JSON");
+    let names = |kind: &str| {
+        told[kind].as_array().expect("a list").iter().map(|name| name.as_str().expect("a name").to_owned())
+    };
+    let served: BTreeSet<String> = Server::start(&[("MAYFLY_PRELOAD", "")]).get("/capabilities").json()["layers"]
+        .as_object()
+        .expect("layers")
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(names("told").collect::<BTreeSet<_>>(), served, "clients are told of just these");
+    assert!(served.is_subset(&names("layers").collect()), "{told}");
+    assert_eq!(names("steps").next_back().as_deref(), Some("seccomp-filter"), "{told}");
 }
 
 fn inner_commands_are_not_for_hands() {

@@ -9,6 +9,7 @@ use driver::client::{Answer, Connection};
 use driver::places::expected;
 use driver::server::Server;
 use libtest_mimic::Trial;
+use mayfly::layer::Layer;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 use serde::Deserialize;
@@ -53,8 +54,9 @@ struct Exchange {
     needs: Option<String>,
     steps: Vec<Step>,
     levels: Option<Vec<String>>,
+    #[serde(deserialize_with = "crate::attacks::layer_or_none")]
     #[expect(dead_code, reason = "for the table of what stops what, which tools/matrix.py makes")]
-    stops: String,
+    stops: Option<Layer>,
     #[expect(dead_code, reason = "a row of the list that the corpus began with")]
     row: Option<u32>,
 }

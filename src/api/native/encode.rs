@@ -20,7 +20,8 @@ pub struct Encoded {
 /// Writes the body: the result or the failure, and what else the client asked for.
 pub fn encode(report: &Report, include: Include, size: ByteSize, isolation: &'static str) -> Encoded {
     #[cfg(feature = "fault-injection")]
-    let size = if crate::fault::supervisor_leaves_out("result-cap") { ByteSize(u64::MAX) } else { size };
+    let size =
+        if crate::fault::supervisor_leaves_out(crate::layer::Layer::ResultCap) { ByteSize(u64::MAX) } else { size };
     let mut body = Vec::with_capacity(512);
     let failed = match &report.outcome {
         Outcome::Failed(failure) => Some((failure.code, write_failure(&mut body, failure))),
