@@ -26,10 +26,11 @@ use mayfly::python::{self, Interpreter, Setup};
 use mayfly::survey::isolation::Tools;
 use mayfly::survey::manifest::Manifest;
 use mayfly::sys;
+use mayfly::sys::own_proc::{Alone, OwnProc};
 use mayfly::sys::pins::Pins;
+use mayfly::sys::{Cloned, HandedIn, OneWay};
 use mayfly::wire::{self, Hello, JobFrame, Reply};
 use mayfly::worker::child;
-use mayfly::worker::own_proc::OwnProc;
 use mayfly::worker::pages;
 use mayfly::worker::written::Written;
 use nix::errno::Errno;
@@ -123,10 +124,12 @@ fn warm(orders: &str) -> Outcome<()> {
     let orders: Orders = serde_json::from_str(orders)?;
     let plan = &orders.plan;
     let thread_id = sys::thread_id_address()?;
-    jail::close_inherited(plan).map_err(step)?;
+    let mut handed_in = HandedIn::once().ok_or("the process is at its start")?;
+    jail::close_inherited(plan, &mut handed_in).map_err(step)?;
     let own_proc = OwnProc::open()?;
     let pins = Pins::new().ok();
-    let maps_ids = ask_for_an_id_map(plan)?;
+    let alone = || own_proc.alone().ok_or("the process is not alone");
+    let maps_ids = ask_for_an_id_map(plan, &alone()?)?;
     jail::prepare(plan, maps_ids).map_err(step)?;
     let interpreter = python::start(&Setup {
         stdlib: plan.root_inside().join(plan.stdlib.strip_prefix("/")?).display().to_string(),
@@ -136,11 +139,12 @@ fn warm(orders: &str) -> Outcome<()> {
         result.map_err(|why| format!("{module}: {why}"))?;
     }
     interpreter.freeze()?;
-    let written = pages::settle(&own_proc, &interpreter, pins);
+    let written = pages::settle(&own_proc, &alone()?, &interpreter, pins);
     jail::seal_zygote(plan).map_err(step)?;
     let mut floor = Floor {
         ruleset: plan.needs_ruleset().then(|| jail::make_ruleset(plan)).transpose()?,
         address_space: own_proc.address_space().ok_or("the size of the address space is not known")?,
+        alone: alone()?,
         orders: &orders,
         interpreter,
         written,
@@ -192,12 +196,12 @@ fn spent() -> Outcome<u128> {
 }
 
 /// Has a process outside of the coming user namespace write its id map, as the supervisor does for a zygote.
-fn ask_for_an_id_map(plan: &Plan) -> Outcome<impl FnOnce() -> Result<(), Errno> + use<>> {
+fn ask_for_an_id_map(plan: &Plan, alone: &Alone) -> Outcome<impl FnOnce() -> Result<(), Errno> + use<>> {
     let (theirs, ask) = pipe2(OFlag::O_CLOEXEC)?;
     let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
     let ids = plan.ids;
     let warm = getpid();
-    let Some(helper) = sys::bare_fork()? else {
+    let Cloned::Parent(helper) = sys::bare_fork(alone)? else {
         drop((ask, told));
         let asked = matches!(read(&theirs, &mut [0]), Ok(1));
         let written = asked && write_id_map(warm, ids).is_ok();
@@ -230,6 +234,7 @@ fn write_id_map(process: Pid, ids: Ids) -> std::io::Result<()> {
 
 /// The warm process, ready to make children.
 struct Floor<'a> {
+    alone: Alone,
     orders: &'a Orders,
     interpreter: Interpreter,
     written: Written,
@@ -255,8 +260,8 @@ impl Floor<'_> {
         let (read_stderr, stderr) = pipe2(OFlag::O_CLOEXEC)?;
         let descriptors = ChildDescriptors { channel, stdout, stderr };
         let began = Instant::now();
-        let flags = jail::clone_flags(&self.orders.plan).bits();
-        let Some(child) = self.interpreter.fork(|| sys::clone_process(flags, self.thread_id))? else {
+        let flags = jail::clone_flags(&self.orders.plan);
+        let Some(child) = self.interpreter.fork(|| sys::clone_process(&self.alone, flags, self.thread_id))? else {
             drop((ours, read_stdout, read_stderr));
             self.be_child(number, descriptors)
         };
@@ -287,16 +292,16 @@ impl Floor<'_> {
 
     /// The child's life, as in `mayfly::worker::child`, with the rehearsal left to choice.
     fn be_child(&mut self, number: usize, descriptors: ChildDescriptors) -> ! {
-        match self.serve(number, descriptors) {
+        sys::to_the_end(|one_way| match self.serve(number, descriptors, &one_way) {
             Ok(()) => sys::exit_now(0),
             Err(error) => {
                 eprintln!("floor: in the child: {error}");
                 sys::exit_now(1)
             }
-        }
+        })
     }
 
-    fn serve(&mut self, number: usize, descriptors: ChildDescriptors) -> Outcome<()> {
+    fn serve(&mut self, number: usize, descriptors: ChildDescriptors, one_way: &OneWay) -> Outcome<()> {
         self.interpreter.reseed()?;
         let spawn = Spawn {
             slot: u32::try_from(number)?,
@@ -307,9 +312,9 @@ impl Floor<'_> {
         let limits = spawn.limits(self.address_space, std::time::Duration::ZERO);
         // This process's copy of it: the warm one keeps its own.
         let ruleset = self.ruleset.take();
-        let jailed = jail::enter(&self.orders.plan, spawn.slot, limits, descriptors, ruleset).map_err(step)?;
+        let jailed = jail::enter(&self.orders.plan, spawn.slot, limits, descriptors, ruleset, one_way).map_err(step)?;
         if self.orders.ready {
-            child::make_ready(&jailed, &self.interpreter, &self.written);
+            child::make_ready(&jailed, &self.interpreter, &self.written, &self.alone);
         }
         self.answer(&jailed)
     }

@@ -12,6 +12,8 @@
 
 use mayfly::python::{self, Setup};
 use mayfly::sys;
+use mayfly::sys::own_proc::{Alone, OwnProc};
+use nix::sched::CloneFlags;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -39,7 +41,9 @@ fn warm() -> Result<String, Box<dyn Error>> {
         result.map_err(|why| format!("{module}: {why}"))?;
     }
     interpreter.freeze()?;
-    let Some(child) = interpreter.fork(|| sys::clone_process(0, thread_id))? else {
+    // In an emulator /proc may show the emulator's own threads. There the example is a test build.
+    let alone = OwnProc::open()?.alone().or_else(Alone::pretended).ok_or("the process is not alone")?;
+    let Some(child) = interpreter.fork(|| sys::clone_process(&alone, CloneFlags::empty(), thread_id))? else {
         let is_fit = sys::thread_id_address().is_ok() && interpreter.reseed().is_ok();
         interpreter.try_out(None);
         sys::exit_now(i32::from(!is_fit))

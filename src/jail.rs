@@ -25,7 +25,7 @@ pub use crate::step::{JailError, Step};
 
 use crate::handover;
 use crate::level::Level;
-use crate::sys;
+use crate::sys::{self, HandedIn, OneWay};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::unistd::{chdir, setsid};
@@ -64,9 +64,9 @@ pub fn clone_flags(plan: &Plan) -> CloneFlags {
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn close_inherited(plan: &Plan) -> Result<(), JailError> {
+pub fn close_inherited(plan: &Plan, handed_in: &mut HandedIn) -> Result<(), JailError> {
     let kept = if plan.level == Level::Nsjail { handover::PROC } else { handover::CONTROL };
-    Steps::new(plan).take(Step::ZygoteDescriptors, || sys::close_from(kept + 1))
+    Steps::new(plan).take(Step::ZygoteDescriptors, || handed_in.close_from(kept + 1))
 }
 
 /// The zygote's part, taken once, before the interpreter starts. `map_ids` asks the supervisor to write the id map of
@@ -214,10 +214,12 @@ pub fn enter(
     child_limits: ChildLimits,
     descriptors: ChildDescriptors,
     ruleset: Option<Ruleset>,
+    one_way: &OneWay,
 ) -> Result<Jailed, JailError> {
     let steps = Steps::new(plan);
-    let (channel, ruleset) = descriptors::keep(steps, descriptors, ruleset)?;
-    // Whoever reports a step that fails takes its number over again: it must stay open.
+    let (channel, ruleset) = steps.part(Step::Descriptors, || descriptors::place(one_way, descriptors, ruleset))?;
+    steps.take(Step::Descriptors, || descriptors::close_others(one_way, &channel, ruleset.as_ref()))?;
+    // Whoever reports a step that fails reaches it by its number: it must stay open.
     let channel = ManuallyDrop::new(channel);
     steps.take(Step::Session, || setsid().map(drop))?;
     if plan.level == Level::Full {

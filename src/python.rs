@@ -15,6 +15,7 @@ mod decode;
 mod encode;
 mod execute;
 mod heap;
+mod library;
 mod open;
 mod path;
 mod preload;
@@ -26,13 +27,14 @@ pub use preload::is_always_loaded;
 pub use report::no_memory_for_the_job;
 
 use crate::jail::Jailed;
+use crate::sys::Cloned;
 use crate::sys::memory::extend_stack;
 use crate::wire::{JobFrame, Reply};
 use encode::Simplify;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyDict};
-use std::cell::RefCell;
+use pyo3::types::PyDict;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::fmt;
 
@@ -119,6 +121,8 @@ pub struct Interpreter {
     reserve: RefCell<Option<Vec<u8>>>,
     /// What gives a new child random state of its own; empty before `freeze`.
     renewals: RefCell<Vec<Py<PyAny>>>,
+    /// Whether it was readied for clones.
+    is_frozen: Cell<bool>,
 }
 
 /// The version of the `CPython` this program is linked with, as `3.11.2`. Needs no interpreter.
@@ -134,7 +138,8 @@ pub fn linked_version() -> String {
 /// # Errors
 /// [`PythonError`]; the process can't try again.
 pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
-    extend_stack(STACK);
+    // SAFETY: a zygote and a cold child start it in their only thread, and the stack may have 8 MiB.
+    unsafe { extend_stack(STACK) };
     arenas::install();
     heap::align();
     config::initialise(setup)?;
@@ -148,18 +153,13 @@ pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
         })
     })?;
     // A script whose time zones are not found is told by its own import; nothing else depends on them.
-    let _ = Python::attach(|py| find_time_zones(py, setup));
-    Ok(Interpreter { captured, reserve: RefCell::new(Some(Vec::with_capacity(RESERVE))), renewals: RefCell::default() })
-}
-
-/// Where the jail root is no root of its own, time zones are looked for in it all the same.
-fn find_time_zones(py: Python<'_>, setup: &Setup) -> PyResult<()> {
-    let Some((root, _)) = setup.stdlib.split_once("/usr/lib/").filter(|(root, _)| !root.is_empty()) else {
-        return Ok(());
-    };
-    let places = (format!("{root}/usr/share/zoneinfo"),);
-    let named = [("to", places)].into_py_dict(py)?;
-    py.import("zoneinfo")?.getattr("reset_tzpath")?.call((), Some(&named)).map(drop)
+    let _ = Python::attach(|py| library::find_time_zones(py, setup));
+    Ok(Interpreter {
+        captured,
+        reserve: RefCell::new(Some(Vec::with_capacity(RESERVE))),
+        renewals: RefCell::default(),
+        is_frozen: Cell::new(false),
+    })
 }
 
 /// Runs the two Python files and takes what they define.
@@ -213,20 +213,6 @@ fn names<'py>(py: Python<'py>, source: &str) -> PyResult<Bound<'py, PyDict>> {
     done.map(|_| names)
 }
 
-/// Has event loops wait by `poll`: `selectors` chose `epoll` when it was imported, outside the filter that refuses it.
-fn use_poll(py: Python<'_>) -> PyResult<()> {
-    let loaded = py.import("sys")?.getattr("modules")?;
-    let selectors = loaded.get_item("selectors")?;
-    selectors.setattr("DefaultSelector", selectors.getattr("PollSelector")?)
-}
-
-/// Leaves SIGINT as the system has it: importing `signal` put a handler there, which `asyncio` would replace, and the filter
-/// refuses that.
-fn forget_interrupts(py: Python<'_>) -> PyResult<()> {
-    let signal = py.import("_signal")?;
-    signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?)).map(drop)
-}
-
 impl Interpreter {
     /// The interpreter's version, as `3.11.2`.
     #[must_use]
@@ -246,8 +232,8 @@ impl Interpreter {
             }
             let outcomes = modules.iter().map(|name| (name.clone(), import(py, name))).collect();
             // A zygote that lacks one of these modules has nothing to put right there.
-            let _ = use_poll(py);
-            let _ = forget_interrupts(py);
+            let _ = library::use_poll(py);
+            let _ = library::forget_interrupts(py);
             // What they wrote, a warning mostly, is for whoever runs the service, and would be the first output of every script.
             execute::flush(py, &self.captured);
             outcomes
@@ -295,24 +281,29 @@ impl Interpreter {
         collector("enable");
         // SAFETY: attached, in the main thread, which is the only one.
         unsafe { ffi::PyOS_BeforeFork() };
+        self.is_frozen.set(true);
         Ok(())
     }
 
-    /// Clones the process by `clone`; in the child the interpreter works again. After [`Self::freeze`].
-    ///
-    /// `clone` gives `Ok(None)` in the child and `Ok(Some(…))` in the parent; it must copy the whole process, as fork
-    /// does, and do nothing else.
+    /// Clones the process by `clone`; in the clone, which gets `None`, the interpreter works again. After [`Self::freeze`].
     ///
     /// # Errors
     /// Those of `clone`.
-    pub fn fork<T, E>(&self, clone: impl FnOnce() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
-        let cloned = clone();
-        if matches!(cloned, Ok(None)) {
-            // SAFETY: this is the child's only thread, a copy of the one that called `PyOS_BeforeFork` in `freeze`. Its
-            // counterpart for the parent is never called: what the parent writes to would be copied for each child.
-            unsafe { ffi::PyOS_AfterFork_Child() };
+    ///
+    /// # Panics
+    /// Before [`Self::freeze`].
+    pub fn fork<T, E>(&self, clone: impl FnOnce() -> Result<Cloned<T>, E>) -> Result<Option<T>, E> {
+        assert!(self.is_frozen.get(), "an interpreter is frozen before the process is cloned");
+        match clone()? {
+            Cloned::Parent(learnt) => Ok(Some(learnt)),
+            Cloned::Child(_) => {
+                // SAFETY: this is the only thread of a process just made, as what `clone` gave proves; a copy of the one that
+                // called `PyOS_BeforeFork` in `freeze`. Its counterpart for the parent is never called: what the parent writes
+                // to would be copied for each child.
+                unsafe { ffi::PyOS_AfterFork_Child() };
+                Ok(None)
+            }
         }
-        cloned
     }
 
     /// Gives a new child random state of its own: `random`, `numpy.random`, and the names `tempfile` makes. (`secrets` and

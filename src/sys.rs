@@ -1,16 +1,23 @@
 //! The fence around unsafe system calls: each function here is one call that no crate offers safely.
 //!
-//! Used in every process. It decides nothing: policy lives in `jail`, `zygote`, `child` and `supervisor`.
+//! Used in every process. It decides nothing: policy lives in `jail`, `worker`, `children` and `supervisor`. Who calls a safe function
+//! here owes it nothing: what must hold is checked, or proved by a parameter that only `sys` makes.
 #![expect(unsafe_code, reason = "this is the one place for raw system calls")]
 
 pub mod beneath;
 mod clone;
+mod descriptors;
 pub mod memory;
 pub mod message;
+pub mod own_proc;
 pub mod pins;
 mod process_end;
 
-pub use clone::{ByAnother, ThreadIdAddress, bare_fork, clone_by_another, clone_process, thread_id_address};
+pub use clone::{
+    ByAnother, Cloned, NewProcess, ThreadIdAddress, bare_fork, can_fork, clone_by_another, clone_process,
+    thread_id_address,
+};
+pub use descriptors::{HandedIn, OneWay, to_the_end};
 pub use process_end::{Ended, How, cpu_time_of, own_cpu_time, reap, some_zombie};
 
 use crate::handover;
@@ -29,35 +36,6 @@ pub type Instruction = libc::sock_filter;
 
 fn check(result: c_long) -> Result<c_long, Errno> {
     if result == -1 { Err(Errno::last()) } else { Ok(result) }
-}
-
-/// Closes every descriptor from `first` on.
-///
-/// # Errors
-/// `ENOSYS` before Linux 5.9.
-pub fn close_from(first: RawFd) -> Result<(), Errno> {
-    // SAFETY: only callers that own no descriptor above `first` call this (the zygote at start, the child).
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) }).map(drop)
-}
-
-/// Takes over a descriptor that the process was started with.
-///
-/// # Errors
-/// `EBADF` when it is not open.
-pub fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
-    // SAFETY: F_GETFD reads a flag of a descriptor number; any number may be given.
-    check(unsafe { libc::fcntl(fd, libc::F_GETFD) }.into())?;
-    // SAFETY: it is open, and by the convention of `mayfly zygote` and `mayfly child` nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Makes `fd` also reachable as descriptor number `number`, replacing what was there.
-///
-/// # Errors
-/// `EBADF`, `EINTR`.
-pub fn duplicate_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
-    // SAFETY: the child calls this for 0 to 4 only, which nothing in it owns as an `OwnedFd` that will be closed.
-    check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into()).map(drop)
 }
 
 /// Installs one filter program; it can't be taken back.

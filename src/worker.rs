@@ -6,7 +6,6 @@
 
 pub mod child;
 mod input;
-pub mod own_proc;
 pub mod pages;
 pub mod written;
 pub mod zygote;

@@ -34,17 +34,38 @@ impl<'a> Steps<'a> {
         call().map_err(|errno| JailError { step, errno: errno as i32 })
     }
 
+    /// Takes the first part of a step: what the part gives is needed even where a test build leaves the step out.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn part<T>(&self, step: Step, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, JailError> {
+        call().map_err(|errno| JailError { step, errno: errno as i32 })
+    }
+
     /// Takes a step that gives something.
     ///
     /// # Errors
     /// As [`Self::take`].
     pub fn value<T>(&self, step: Step, call: impl FnOnce() -> Result<T, Errno>) -> Result<T, JailError> {
-        let mut given = None;
+        self.proof(step, call, || None)
+    }
+
+    /// Takes a step that proves something; `pretended` stands for the proof where a test build leaves the step out.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn proof<T>(
+        &self,
+        step: Step,
+        call: impl FnOnce() -> Result<T, Errno>,
+        pretended: impl FnOnce() -> Option<T>,
+    ) -> Result<T, JailError> {
+        let mut proved = None;
         self.take(step, || {
-            given = Some(call()?);
+            proved = Some(call()?);
             Ok(())
         })?;
-        given.ok_or(JailError { step, errno: Errno::ENOSYS as i32 })
+        proved.or_else(pretended).ok_or(JailError { step, errno: Errno::ENOSYS as i32 })
     }
 
     /// The flags of an `unshare` or a `clone`: all that are given, but for those a test build leaves out.

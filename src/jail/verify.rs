@@ -76,11 +76,7 @@ fn holds(plan: &Plan, check: Check) -> bool {
         Check::Network => [AddressFamily::Inet, AddressFamily::Inet6, AddressFamily::Unix]
             .iter()
             .all(|family| socket(*family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).is_err()),
-        Check::Fork => match sys::bare_fork() {
-            Ok(None) => sys::exit_now(0),
-            Ok(Some(_)) => false,
-            Err(_) => true,
-        },
+        Check::Fork => !sys::can_fork(),
         Check::Root => {
             let root = Uid::from_raw(0);
             // Where ids are shared and inside a user namespace, id 0 is the server's own unprivileged user.

@@ -46,7 +46,8 @@ extern "C" fn allocate(_context: *mut c_void, size: usize) -> *mut c_void {
 }
 
 extern "C" fn free(_context: *mut c_void, start: *mut c_void, size: usize) {
-    let _ = memory::unmap(&(start.addr()..start.addr() + size));
+    // SAFETY: the interpreter gives back what `allocate` gave it, and uses it no more.
+    let _ = unsafe { memory::unmap(&(start.addr()..start.addr() + size)) };
 }
 
 /// Has the interpreter take its arenas from here. Before it starts, and once.
@@ -62,6 +63,7 @@ pub(super) fn complete() {
     GROWING.store(false, Ordering::Relaxed);
     let rest = rest();
     let kept = rest.start.next_multiple_of(HUGE).min(rest.end);
-    let _ = memory::unmap(&(kept..rest.end));
+    // SAFETY: nothing was given of it yet, and from here on nothing will be.
+    let _ = unsafe { memory::unmap(&(kept..rest.end)) };
     set_rest(&(rest.start..kept));
 }

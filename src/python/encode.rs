@@ -61,7 +61,9 @@ pub(super) fn encode(simplify: &Simplify, value: &Bound<'_, PyAny>, room: usize)
     let mut encoder = Encoder { simplify, tokens: Vec::new(), room, open: Vec::new(), calm: false };
     encoder.value(value.as_borrowed())?;
     while let Some(top) = encoder.open.last_mut() {
-        match top.next(value.py()) {
+        // SAFETY: a part is encoded at once. What of that may run Python code has a reference of its own to what it still needs
+        // (`value`), and so have both parts of a pair whose key may. The container stays open until `End`.
+        match unsafe { top.next(value.py()) } {
             Next::Item(item) => encoder.value(item)?,
             Next::Pair(key, item) => {
                 if let Some(key) = exact::<PyString>(key) {

@@ -26,8 +26,11 @@ pub(super) enum Next<'a, 'py> {
 }
 
 impl<'py> Open<'py> {
-    /// The items' lifetime is the caller's to choose: see [`Next`].
-    pub(super) fn next<'a>(&mut self, py: Python<'py>) -> Next<'a, 'py> {
+    /// What comes next.
+    ///
+    /// # Safety
+    /// What it gives is used only as long as no Python code has run, and as long as the container is open.
+    pub(super) unsafe fn next<'a>(&mut self, py: Python<'py>) -> Next<'a, 'py> {
         match self {
             Self::List { list, length, .. } if list.len() != *length as usize => Next::Changed,
             Self::List { next, length, .. } | Self::Tuple { next, length, .. } if *next == *length as usize => {

@@ -3,32 +3,77 @@
 //! Used in the zygote, which has one thread.
 #![expect(unsafe_code, reason = "a part of `sys`, the one place for raw system calls")]
 
-use super::check;
+use super::own_proc::Alone;
+use super::{check, exit_now};
 use libc::{c_int, c_long, c_ulong};
 use nix::errno::Errno;
+use nix::sched::CloneFlags;
 use nix::unistd::Pid;
 
-/// Clones the calling process like `fork`, with `flags` on top; `None` in the child.
+/// Who goes on after a clone.
+#[derive(Debug)]
+pub enum Cloned<T> {
+    /// The process that asked for it, with what it learnt.
+    Parent(T),
+    /// The clone.
+    Child(NewProcess),
+}
+
+impl<T> Cloned<T> {
+    /// `None` in the clone.
+    #[must_use]
+    pub fn parent(self) -> Option<T> {
+        match self {
+            Self::Parent(learnt) => Some(learnt),
+            Self::Child(_) => None,
+        }
+    }
+}
+
+/// Proof that this process was just made: a copy of one that was [`Alone`].
+#[derive(Debug)]
+pub struct NewProcess(());
+
+/// Flags that leave a clone's memory, descriptors and signal handlers its own.
+const ALLOWED: CloneFlags = CloneFlags::CLONE_PARENT
+    .union(CloneFlags::CLONE_NEWUSER)
+    .union(CloneFlags::CLONE_NEWPID)
+    .union(CloneFlags::CLONE_NEWNS)
+    .union(CloneFlags::CLONE_NEWNET)
+    .union(CloneFlags::CLONE_NEWIPC)
+    .union(CloneFlags::CLONE_NEWUTS)
+    .union(CloneFlags::CLONE_NEWCGROUP);
+
+/// As the kernel takes them, with what a fork has besides.
+fn as_fork(flags: CloneFlags) -> Result<c_int, Errno> {
+    let added = libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
+    if ALLOWED.contains(flags) { Ok(flags.bits() | added) } else { Err(Errno::EINVAL) }
+}
+
+/// Clones the calling process like `fork`, with `flags` on top.
 ///
 /// glibc's `fork` can't take flags. Going round it leaves glibc's record of the thread's id stale, which `raise`,
 /// `abort` and recursive mutexes rely on; `thread_id` says where the kernel shall write the new id, as
 /// `fork` does.
 ///
 /// # Errors
-/// What `clone(2)` gives: EPERM, EINVAL, ENOSPC, EAGAIN, ENOMEM …
-pub fn clone_process(flags: c_int, thread_id: ThreadIdAddress) -> Result<Option<Pid>, Errno> {
-    let flags = flags | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
-    let flags = c_ulong::from(flags.cast_unsigned());
+/// What `clone(2)` gives: EPERM, EINVAL, ENOSPC, EAGAIN, ENOMEM … `EINVAL` also for flags by which something would be shared.
+pub fn clone_process(_: &Alone, flags: CloneFlags, thread_id: ThreadIdAddress) -> Result<Cloned<Pid>, Errno> {
+    let flags = c_ulong::from(as_fork(flags)?.cast_unsigned());
     #[cfg(target_arch = "x86_64")]
     // SAFETY: without CLONE_VM the child gets its own copy of memory, so a null stack (keep the current one) is
-    // sound; the address was verified to be this thread's id. The caller upholds that the process has one thread.
+    // sound; the address was verified to be this thread's id. There is no other thread, as `Alone` proves.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, thread_id.0, 0usize) };
     #[cfg(target_arch = "aarch64")]
     // SAFETY: as above; aarch64 takes the tls argument before the child's thread id.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, thread_id.0) };
-    match check(pid)? {
-        0 => Ok(None),
-        pid => Ok(Some(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
+    cloned(check(pid)?)
+}
+
+fn cloned(pid: c_long) -> Result<Cloned<Pid>, Errno> {
+    match pid {
+        0 => Ok(Cloned::Child(NewProcess(()))),
+        pid => Ok(Cloned::Parent(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
     }
 }
 
@@ -41,16 +86,15 @@ pub struct ByAnother {
     pub made: Result<Pid, Errno>,
 }
 
-/// As [`clone_process`], but by a process in between that ends at once, so that the clone's parent is whoever adopts orphans;
-/// `None` in the clone.
+/// As [`clone_process`], but by a process in between that ends at once, so that the clone's parent is whoever adopts orphans.
 ///
 /// The process in between shares this one's memory, and this one waits until it has ended, as with `vfork(2)`: copying memory for
 /// it would take as long as for the clone itself.
 ///
 /// # Errors
-/// What `clone(2)` gives for the process in between.
-pub fn clone_by_another(flags: c_int, thread_id: ThreadIdAddress) -> Result<Option<ByAnother>, Errno> {
-    let flags = c_long::from(flags | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD);
+/// What `clone(2)` gives for the process in between, and `EINVAL` as [`clone_process`].
+pub fn clone_by_another(_: &Alone, flags: CloneFlags, thread_id: ThreadIdAddress) -> Result<Cloned<ByAnother>, Errno> {
+    let flags = c_long::from(as_fork(flags)?);
     let sharing = c_long::from(libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD);
     let mut made: c_long = 0;
     let answer: c_long;
@@ -125,22 +169,34 @@ pub fn clone_by_another(flags: c_int, thread_id: ThreadIdAddress) -> Result<Opti
         pid => Ok(Pid::from_raw(pid)),
     };
     match answer {
-        0 => Ok(None),
-        between => Ok(Some(ByAnother { between: pid(between)?, made: pid(made) })),
+        0 => Ok(Cloned::Child(NewProcess(()))),
+        between => Ok(Cloned::Parent(ByAnother { between: pid(between)?, made: pid(made) })),
     }
 }
 
-/// Makes a process the plain way; `None` in the child, which may make system calls and must end by `exit_now`.
+/// Clones the calling process the plain way, for a copy that soon ends: glibc's record of the thread's id stays the parent's there.
 ///
 /// # Errors
-/// What `clone(2)` gives; `EPERM` from the filter.
-pub fn bare_fork() -> Result<Option<Pid>, Errno> {
-    let flags = c_ulong::from(libc::SIGCHLD.cast_unsigned());
-    // SAFETY: as in `clone_process`; the child, which runs no library code that looks at its thread's id, soon ends.
-    match check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize) })? {
-        0 => Ok(None),
-        pid => Ok(Some(Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?))),
+/// What `clone(2)` gives.
+pub fn bare_fork(_: &Alone) -> Result<Cloned<Pid>, Errno> {
+    cloned(bare_clone()?)
+}
+
+/// Whether a process can be made. One that is made ends at once.
+#[must_use]
+pub fn can_fork() -> bool {
+    match bare_clone() {
+        Ok(0) => exit_now(0),
+        Ok(_) => true,
+        Err(_) => false,
     }
+}
+
+/// 0 in the clone. Where there are other threads, it may only end.
+fn bare_clone() -> Result<c_long, Errno> {
+    let flags = c_ulong::from(libc::SIGCHLD.cast_unsigned());
+    // SAFETY: as in `clone_process`; the two callers see to what the clone may do.
+    check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, 0usize, 0usize, 0usize) })
 }
 
 /// Where glibc keeps the id of the calling (main) thread.

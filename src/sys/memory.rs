@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "a part of `sys`, the one place for raw system calls")]
 
 use super::check;
+use super::own_proc::{Alone, Mapping, Mappings};
 use libc::{c_int, c_long, c_void};
 use nix::errno::Errno;
 use std::ops::Range;
@@ -35,15 +36,42 @@ fn advise(range: &Range<usize>, advice: c_int) -> Result<(), Errno> {
     check(unsafe { libc::madvise(range.start as *mut c_void, range.len(), advice) }.into()).map(drop)
 }
 
-/// Makes pages this process's own by writing to each what it holds. A call would do the same for no less: `MADV_POPULATE_WRITE`
-/// took 2.5 µs a page for pages that lie apart, a fault 1.7 µs (Linux 6.18, in a virtual machine).
-///
-/// `range` is mapped for writing, and no other thread uses it.
-pub fn touch(range: &Range<usize>) {
-    for page in range.clone().step_by(page_size()) {
-        let byte = page as *mut u8;
-        // SAFETY: the caller says that it can be written to, and the byte stays as it is.
-        unsafe { byte.write_volatile(byte.read_volatile()) };
+/// Pages that this process, and each clone of it, can write to. It holds as long as whoever has it gives none of them back.
+#[derive(Debug, Default)]
+pub struct WritablePages(Vec<Range<usize>>);
+
+impl WritablePages {
+    /// Those of `pages`, addresses in order, that can be written to and are not shared. Those side by side are one range.
+    #[must_use]
+    pub fn among(pages: &[usize], mappings: &Mappings) -> Self {
+        let size = page_size();
+        let is_writable = |page: &usize| {
+            let mut writable = mappings.iter().filter(|mapping| mapping.access() == Some(Access::ReadWrite));
+            page.is_multiple_of(size) && writable.any(|mapping| mapping.range().contains(page))
+        };
+        let pages: Vec<usize> = pages.iter().copied().filter(is_writable).collect();
+        let neighbours = pages.chunk_by(|page, next| page + size == *next);
+        Self(neighbours.filter_map(|run| Some(*run.first()?..run.last()? + size)).collect())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn ranges(&self) -> &[Range<usize>] {
+        &self.0
+    }
+
+    /// Makes them this process's own by writing to each what it holds. A call would do the same for no less:
+    /// `MADV_POPULATE_WRITE` took 2.5 µs a page for pages that lie apart, a fault 1.7 µs (Linux 6.18, in a virtual machine).
+    pub fn touch(&self, _: &Alone) {
+        for page in self.0.iter().flat_map(|range| range.clone().step_by(page_size())) {
+            let byte = page as *mut u8;
+            // SAFETY: the page can be written to, as `self` proves, and the byte stays as it is: no other thread writes to it.
+            unsafe { byte.write_volatile(byte.read_volatile()) };
+        }
     }
 }
 
@@ -76,6 +104,26 @@ impl Access {
             Self::ReadExecute => libc::PROT_READ | libc::PROT_EXEC,
         }
     }
+
+    fn allows(self, other: Self) -> bool {
+        self.protection() & other.protection() == other.protection()
+    }
+}
+
+/// Whether `part` is all that is mapped in `window`, without a gap, and may be used as before if it has `access`.
+fn is_all_there(mappings: &Mappings, window: &Range<usize>, part: &Range<usize>, access: Access) -> bool {
+    let mut end = part.start;
+    for (range, now) in mappings.iter().map(|mapping| (mapping.range(), mapping.access())) {
+        let common = range.start.max(window.start)..range.end.min(window.end);
+        if common.is_empty() {
+            continue;
+        }
+        if common.start != end || !now.is_some_and(|now| access.allows(now)) {
+            return false;
+        }
+        end = common.end;
+    }
+    end == part.end && window.start <= part.start && part.end <= window.end
 }
 
 /// Replaces `window` by huge pages that hold the same: `part`, which lies in it, is all that is mapped there now. The rest of
@@ -83,29 +131,52 @@ impl Access {
 ///
 /// # Errors
 /// As [`replace_by_anonymous`].
-pub fn replace_by_huge_pages(window: &Range<usize>, part: &Range<usize>, access: Access) -> Result<(), Errno> {
+pub fn replace_by_huge_pages(
+    _: &Alone,
+    mappings: &Mappings,
+    window: &Range<usize>,
+    part: &Range<usize>,
+    access: Access,
+) -> Result<(), Errno> {
+    if !is_all_there(mappings, window, part, access) {
+        return Err(Errno::EINVAL);
+    }
     let copy = map_aligned(window.len())?;
     // Where the kernel has none, it is ordinary pages.
     let _ = advise(&copy, libc::MADV_HUGEPAGE);
-    exchange(window, part, &copy, access)
+    // SAFETY: there is no other thread, and `part` is all that is mapped there: this was just looked up.
+    unsafe { exchange(window, part, &copy, access) }
 }
 
 /// Replaces what is mapped at `range`, by whichever mappings, by one that is no file's and holds the same.
 ///
-/// The exchange is one call, so machine code can be replaced while it runs. The process must have one thread, or what another
-/// writes meanwhile is lost.
+/// The exchange is one call, so machine code can be replaced while it runs. What another thread writes meanwhile would be lost.
 ///
 /// # Errors
-/// `ENOMEM`; `EACCES` where a security module forbids executable memory that is no file's. Nothing has changed then.
-pub fn replace_by_anonymous(range: &Range<usize>, access: Access) -> Result<(), Errno> {
-    exchange(range, range, &map(range.len())?, access)
+/// `ENOMEM`; `EACCES` where a security module forbids executable memory that is no file's; `EINVAL` where something else is mapped
+/// there than was said, or could no longer be used as before. Nothing has changed then.
+pub fn replace_by_anonymous(_: &Alone, mappings: &Mappings, range: &Range<usize>, access: Access) -> Result<(), Errno> {
+    if !is_all_there(mappings, range, range, access) {
+        return Err(Errno::EINVAL);
+    }
+    let copy = map(range.len())?;
+    // SAFETY: there is no other thread, and all of the range is mapped: this was just looked up.
+    unsafe { exchange(range, range, &copy, access) }
 }
 
 /// Moves `copy`, which is new, to `window`, after it was given what is at `part`.
-fn exchange(window: &Range<usize>, part: &Range<usize>, copy: &Range<usize>, access: Access) -> Result<(), Errno> {
+///
+/// # Safety
+/// `part` is all that is mapped at `window`, can be read, and is written to by no other thread; `copy` is as long as `window`.
+unsafe fn exchange(
+    window: &Range<usize>,
+    part: &Range<usize>,
+    copy: &Range<usize>,
+    access: Access,
+) -> Result<(), Errno> {
     let exchanged = (|| {
         for page in part.clone().step_by(page_size()) {
-            // SAFETY: the caller says that `part` is mapped, and all of it can be read.
+            // SAFETY: by this function's contract.
             let here = unsafe { std::slice::from_raw_parts(page as *const u8, page_size()) };
             // Zeros are there already, and take no memory as long as nobody writes to them.
             if here.iter().any(|byte| *byte != 0) {
@@ -126,7 +197,8 @@ fn exchange(window: &Range<usize>, part: &Range<usize>, copy: &Range<usize>, acc
         if moved == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
     })();
     if exchanged.is_err() {
-        let _ = unmap(copy);
+        // SAFETY: the copy is still this function's own.
+        let _ = unsafe { unmap(copy) };
     }
     exchanged
 }
@@ -134,22 +206,26 @@ fn exchange(window: &Range<usize>, part: &Range<usize>, copy: &Range<usize>, acc
 /// Lets constants be executed too, so that the kernel counts them and the machine code beside them, of one file, as one mapping.
 ///
 /// # Errors
-/// `EACCES` where the file may not be executed.
-pub fn join_machine_code(range: &Range<usize>) -> Result<(), Errno> {
-    let protection = Access::ReadExecute.protection();
-    // SAFETY: what can be read can still be read, and nothing can be written.
+/// `EACCES` where the file may not be executed, `EINVAL` for what is not constant.
+pub fn join_machine_code(constants: &Mapping) -> Result<(), Errno> {
+    if constants.access() != Some(Access::Read) {
+        return Err(Errno::EINVAL);
+    }
+    let (range, protection) = (constants.range(), Access::ReadExecute.protection());
+    // SAFETY: what can be read can still be read, and nothing could be written.
     check(unsafe { libc::mprotect(range.start as *mut c_void, range.len(), protection) }.into()).map(drop)
 }
 
 /// Has the main thread's stack reach `bytes` further down than now. The kernel extends a stack when it is written to, and where
 /// the address space is used up it can't: then a process that only wanted to say so ends with SIGSEGV.
 ///
-/// Called by the main thread, and with far less than `RLIMIT_STACK`.
-pub fn extend_stack(bytes: usize) {
+/// # Safety
+/// The calling thread is the main one, and `bytes` far less than `RLIMIT_STACK`.
+pub unsafe fn extend_stack(bytes: usize) {
     let here = 0u8;
     let below = (&raw const here).addr() - bytes;
-    // SAFETY: nothing is kept below the stack pointer but what is within a page's reach of it, and the kernel extends the stack
-    // to there (`mm/memory.c`, since Linux 4.20 however far below the stack pointer it is).
+    // SAFETY: nothing is kept below the stack pointer but what is within a page's reach of it, and the kernel extends the main
+    // thread's stack to there (`mm/memory.c`, since Linux 4.20 however far below the stack pointer it is).
     unsafe { (below as *mut u8).write_volatile(0) };
 }
 
@@ -160,8 +236,10 @@ pub fn extend_stack(bytes: usize) {
 pub fn map_aligned(length: usize) -> Result<Range<usize>, Errno> {
     let reserved = map(length + HUGE)?;
     let start = reserved.start.next_multiple_of(HUGE);
-    let _ = unmap(&(reserved.start..start));
-    let _ = unmap(&(start + length..reserved.end));
+    for spare in [reserved.start..start, start + length..reserved.end] {
+        // SAFETY: a part of what was just reserved.
+        let _ = unsafe { unmap(&spare) };
+    }
     Ok(start..start + length)
 }
 
@@ -176,14 +254,54 @@ pub fn map(length: usize) -> Result<Range<usize>, Errno> {
     if start == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(start.addr()..start.addr() + length) }
 }
 
-/// Gives memory back, which came from [`map`] or [`map_aligned`] and which nobody uses any more.
+/// Gives memory back.
 ///
 /// # Errors
 /// `EINVAL` for what is no multiple of a page, `ENOMEM` where a mapping would be split and there may be no more of them.
-pub fn unmap(range: &Range<usize>) -> Result<(), Errno> {
+///
+/// # Safety
+/// It came from [`map`] or [`map_aligned`], and nobody uses it any more.
+pub unsafe fn unmap(range: &Range<usize>) -> Result<(), Errno> {
     if range.is_empty() {
         return Ok(());
     }
-    // SAFETY: callers own the range.
+    // SAFETY: by this function's contract.
     check(c_long::from(unsafe { libc::munmap(range.start as *mut c_void, range.len()) })).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_side_by_side_are_one_range() {
+        let size = page_size();
+        let mappings = Mappings::of_lines(&[
+            "1000-5000 rw-p 00000000 00:00 0 ",
+            "5000-6000 r--p 00000000 00:00 0 ",
+            "7000-8000 rw-p 00000000 00:00 0 ",
+            "8000-9000 rw-s 00000000 00:01 5 /dev/zero",
+        ]);
+        assert_eq!(size, 0x1000);
+        let pages = WritablePages::among(&[0x1000, 0x2000, 0x3000, 0x3008, 0x5000, 0x6000, 0x7000, 0x8000], &mappings);
+        assert_eq!(pages.ranges(), [0x1000..0x4000, 0x7000..0x8000]);
+        assert!(WritablePages::among(&[], &mappings).is_empty());
+    }
+
+    #[test]
+    fn what_is_replaced_is_all_that_is_there() {
+        let mappings = Mappings::of_lines(&[
+            "2000-4000 r--p 00000000 fe:00 7 /mayfly",
+            "4000-5000 rw-p 00002000 fe:00 7 /mayfly",
+            "6000-7000 r-xp 00004000 fe:00 7 /mayfly",
+        ]);
+        let is_all = |window: Range<usize>, part: Range<usize>, access| is_all_there(&mappings, &window, &part, access);
+        assert!(is_all(0x1000..0x6000, 0x2000..0x5000, Access::ReadWrite));
+        assert!(is_all(0x2000..0x4000, 0x2000..0x4000, Access::Read));
+        assert!(!is_all(0x2000..0x5000, 0x2000..0x5000, Access::Read), "variables would be constant");
+        assert!(!is_all(0x1000..0x7000, 0x2000..0x5000, Access::ReadWrite), "machine code would be gone");
+        assert!(!is_all(0x1000..0x6000, 0x2000..0x6000, Access::ReadWrite), "a part is not mapped");
+        assert!(!is_all(0x1000..0x6000, 0x3000..0x5000, Access::ReadWrite), "a part would be gone");
+        assert!(!is_all(0x3000..0x6000, 0x2000..0x5000, Access::ReadWrite), "a part lies outside");
+    }
 }

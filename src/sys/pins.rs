@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "a part of `sys`, the one place for raw system calls")]
 
 use super::check;
+use super::memory::WritablePages;
 use libc::{c_long, c_uint, c_void, iovec};
 use nix::errno::Errno;
 use std::ops::Range;
@@ -37,15 +38,15 @@ impl Pins {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(ring) }))
     }
 
-    /// Pins these pages; once. They are this process's own, and neither given back nor replaced as long as `self` lives.
+    /// Pins these pages; once.
     ///
     /// # Errors
     /// `ENOMEM` where more would be locked than `RLIMIT_MEMLOCK` allows all processes of this user, `EINVAL` for more ranges than the
     /// kernel takes (16,384; before Linux 5.13 1,024).
-    pub fn hold(&self, ranges: &[Range<usize>]) -> Result<(), Errno> {
+    pub fn hold(&self, pages: &WritablePages) -> Result<(), Errno> {
         const IORING_REGISTER_BUFFERS: c_long = 0;
         let as_buffer = |range: &Range<usize>| iovec { iov_base: range.start as *mut c_void, iov_len: range.len() };
-        let buffers: Vec<iovec> = ranges.iter().map(as_buffer).collect();
+        let buffers: Vec<iovec> = pages.ranges().iter().map(as_buffer).collect();
         let ring = self.0.as_raw_fd();
         // SAFETY: the kernel reads the list. Nothing is ever read from or written to the buffers: a disabled ring takes no requests.
         check(unsafe {

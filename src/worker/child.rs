@@ -4,13 +4,13 @@
 //! after the last layer is on. The supervisor kills the child as soon as it has the reply.
 
 use super::input;
-use super::own_proc::OwnProc;
 use super::written::Written;
 use crate::handover;
 use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, Steps, verify};
 use crate::orders::{Purpose, Spawn};
 use crate::python::{self, Interpreter, Setup};
-use crate::sys;
+use crate::sys::own_proc::{Alone, OwnProc};
+use crate::sys::{self, OneWay};
 use crate::wire::{self, Hello, JobFrame, WireError};
 use nix::errno::Errno;
 use serde::Serialize;
@@ -48,6 +48,8 @@ pub struct Base<'a> {
     pub plan: &'a Plan,
     /// The way to its own size.
     pub own_proc: &'a OwnProc,
+    /// This process was made from one with a single thread.
+    pub alone: &'a Alone,
     /// The zygote's address space, in bytes.
     pub address_space: u64,
     /// The pages that an ordinary script writes to.
@@ -55,7 +57,14 @@ pub struct Base<'a> {
 }
 
 /// The child's whole life.
-pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescriptors, ruleset: Option<Ruleset>) -> ! {
+pub fn serve(
+    base: &Base<'_>,
+    spawn: Spawn,
+    mind: &Mind,
+    descriptors: ChildDescriptors,
+    ruleset: Option<Ruleset>,
+    one_way: &OneWay,
+) -> ! {
     // A second owner, to report a step that fails after the first was moved into the jail.
     let reporter = descriptors.channel.try_clone();
     let mut address_space = base.address_space;
@@ -84,9 +93,9 @@ pub fn serve(base: &Base<'_>, spawn: Spawn, mind: &Mind, descriptors: ChildDescr
         give_up(descriptors.channel.as_fd(), JailError { step: Step::Interpreter, errno: Errno::EIO as i32 });
     }
     let limits = spawn.limits(address_space, cpu_used);
-    let jailed = match jail::enter(base.plan, spawn.slot, limits, descriptors, ruleset) {
+    let jailed = match jail::enter(base.plan, spawn.slot, limits, descriptors, ruleset, one_way) {
         Ok(jailed) => jailed,
-        Err(error) => report_and_give_up(&reporter, error),
+        Err(error) => report_and_give_up(&reporter, one_way, error),
     };
     match (spawn.purpose, interpreter) {
         (Purpose::Verify, _) => {
@@ -110,16 +119,16 @@ fn start_cold(setup: &Setup, preload: &[String], base: &Base<'_>) -> Result<(Int
 }
 
 /// Has a child copy, before its job comes, the pages that it will write to.
-pub fn make_ready(jailed: &Jailed, interpreter: &Interpreter, written: &Written) {
+pub fn make_ready(jailed: &Jailed, interpreter: &Interpreter, written: &Written, alone: &Alone) {
     if written.is_known() {
-        written.take();
+        written.take(alone);
     } else {
         interpreter.rehearse(jailed);
     }
 }
 
 fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>) {
-    make_ready(jailed, interpreter, base.written);
+    make_ready(jailed, interpreter, base.written, base.alone);
     let cpu_ns = u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX);
     send(jailed.channel(), &Hello::Ready { cpu_ns }, || ());
     let reply = match receive(jailed.channel()) {
@@ -220,14 +229,14 @@ fn give_up(channel: BorrowedFd<'_>, JailError { step, errno }: JailError) -> ! {
 }
 
 /// Until the descriptors are in place, number `CONTROL` is not the child's channel.
-fn report_and_give_up(reporter: &std::io::Result<OwnedFd>, error: JailError) -> ! {
+fn report_and_give_up(reporter: &std::io::Result<OwnedFd>, one_way: &OneWay, error: JailError) -> ! {
     if error.step == Step::Descriptors
         && let Ok(channel) = reporter
     {
         give_up(channel.as_fd(), error);
     }
-    match sys::inherited(handover::CONTROL) {
-        Ok(channel) => give_up(channel.as_fd(), error),
+    match one_way.reach(handover::CONTROL) {
+        Ok(channel) => give_up(channel, error),
         Err(_) => sys::exit_now(NO_JAIL),
     }
 }

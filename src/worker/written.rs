@@ -5,36 +5,37 @@
 //! of the heap. The kernel copies them during the clone where it lets the zygote pin them; else each child writes to them
 //! after its jail is complete.
 
-use super::own_proc::{Mapping, OwnProc};
 use crate::python::Interpreter;
-use crate::sys;
-use crate::sys::memory::{self, Access};
+use crate::sys::memory::{Access, WritablePages};
+use crate::sys::own_proc::{Alone, Mappings, OwnProc};
 use crate::sys::pins::Pins;
+use crate::sys::{self, Cloned};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read, write};
 use std::fs::File;
 use std::io::Read;
-use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 /// The pages that a child writes to before and while it runs an ordinary script.
 #[derive(Debug, Default)]
 pub struct Written {
-    pages: Vec<Range<usize>>,
+    pages: WritablePages,
     /// Pins them, and those that ordinary scripts of a preloaded package write to.
     pins: Option<Pins>,
 }
 
 impl Written {
     /// Finds them out, and has them copied by the clone where that can be had.
-    pub fn learn(own_proc: &OwnProc, interpreter: &Interpreter, pins: Option<Pins>) -> Self {
-        let Ok(written) = scout(own_proc, interpreter, None) else { return Self::default() };
-        let pages = ranges(&written);
+    pub fn learn(own_proc: &OwnProc, alone: &Alone, interpreter: &Interpreter, pins: Option<Pins>) -> Self {
+        let Ok(written) = scout(own_proc, alone, interpreter, None) else { return Self::default() };
+        let common = pins.as_ref().and_then(|_| common_to_pairs(own_proc, alone, interpreter).ok()).unwrap_or_default();
+        // This process has come a little further since the copies were made. What it gave back, children don't have.
+        let Some(mappings) = own_proc.mappings() else { return Self::default() };
+        let pages = WritablePages::among(&written, &mappings);
         let pins = pins.filter(|pins| {
-            let common = common_to_pairs(own_proc, interpreter).unwrap_or_default();
-            let all = ranges(&union(&written, &common));
-            make_own(&all).is_ok() && (pins.hold(&all).is_ok() || pins.hold(&pages).is_ok())
+            let all = WritablePages::among(&union(&written, &common), &mappings);
+            make_own(alone, &all).is_ok() && (pins.hold(&all).is_ok() || pins.hold(&pages).is_ok())
         });
         Self { pages, pins }
     }
@@ -52,18 +53,17 @@ impl Written {
     }
 
     /// Makes them this child's own.
-    pub fn take(&self) {
-        for range in &self.pages {
-            memory::touch(range);
-        }
+    pub fn take(&self, alone: &Alone) {
+        self.pages.touch(alone);
     }
 }
 
 /// The pages that both scripts of a pair write to: a package's own, rather than one script's.
-fn common_to_pairs(own_proc: &OwnProc, interpreter: &Interpreter) -> Result<Vec<usize>, Errno> {
+fn common_to_pairs(own_proc: &OwnProc, alone: &Alone, interpreter: &Interpreter) -> Result<Vec<usize>, Errno> {
     let mut all = Vec::new();
     for [one, other] in interpreter.pairs() {
-        let (one, other) = (scout(own_proc, interpreter, Some(one))?, scout(own_proc, interpreter, Some(other))?);
+        let one = scout(own_proc, alone, interpreter, Some(one))?;
+        let other = scout(own_proc, alone, interpreter, Some(other))?;
         let common: Vec<usize> = one.into_iter().filter(|page| other.binary_search(page).is_ok()).collect();
         all = union(&all, &common);
     }
@@ -78,34 +78,32 @@ fn union(one: &[usize], other: &[usize]) -> Vec<usize> {
     all
 }
 
-/// Pages in order, those side by side as one range.
-fn ranges(pages: &[usize]) -> Vec<Range<usize>> {
-    let size = memory::page_size();
-    let neighbours = pages.chunk_by(|page, next| page + size == *next);
-    neighbours.filter_map(|run| Some(*run.first()?..run.last()? + size)).collect()
-}
-
 /// Takes these pages out of the huge pages they lie in: what is written to while another process shares it is copied, and a pin
 /// holds the whole of a huge page.
-fn make_own(ranges: &[Range<usize>]) -> Result<(), Errno> {
+fn make_own(alone: &Alone, pages: &WritablePages) -> Result<(), Errno> {
     let (wait, go) = pipe2(OFlag::O_CLOEXEC)?;
-    let Some(other) = sys::bare_fork()? else {
+    let Cloned::Parent(other) = sys::bare_fork(alone)? else {
         drop(go);
         let _ = read(&wait, &mut [0]);
         sys::exit_now(0)
     };
-    ranges.iter().for_each(memory::touch);
+    pages.touch(alone);
     drop(go);
     sys::reap(other).map(drop)
 }
 
 /// The pages that a child writes to which runs an ordinary script and `then` another, in order: a copy of this process does what
 /// a child does, and looks which pages are its own then.
-fn scout(own_proc: &OwnProc, interpreter: &Interpreter, then: Option<&str>) -> Result<Vec<usize>, Errno> {
+fn scout(
+    own_proc: &OwnProc,
+    alone: &Alone,
+    interpreter: &Interpreter,
+    then: Option<&str>,
+) -> Result<Vec<usize>, Errno> {
     const NUMBER: usize = size_of::<usize>();
     let mappings = own_proc.mappings().ok_or(Errno::ENOENT)?;
     let (told, tell) = pipe2(OFlag::O_CLOEXEC)?;
-    let Some(scout) = interpreter.fork(sys::bare_fork)? else {
+    let Some(scout) = interpreter.fork(|| sys::bare_fork(alone))? else {
         drop(told);
         if interpreter.reseed().is_ok() {
             interpreter.try_out(then);
@@ -118,36 +116,27 @@ fn scout(own_proc: &OwnProc, interpreter: &Interpreter, then: Option<&str>) -> R
     let heard = File::from(told).read_to_end(&mut bytes);
     sys::reap(scout)?;
     heard.map_err(|_| Errno::EIO)?;
-    // This process has come a little further since the copy was made. What it gave back, children don't have.
-    let mappings = own_proc.mappings().ok_or(Errno::ENOENT)?;
-    let is_there = |page: &usize| {
-        let mut writable = mappings.iter().filter(|mapping| mapping.access() == Some(Access::ReadWrite));
-        writable.any(|mapping| mapping.range.contains(page))
-    };
     let pages = bytes.chunks_exact(NUMBER).map(|chunk| usize::from_ne_bytes(chunk.try_into().unwrap_or_default()));
-    Ok(pages.filter(is_there).collect())
+    Ok(pages.collect())
 }
 
 /// Writes the addresses of pages that are this process's own to `tell`, in order. It allocates nothing: what it wrote to would be
 /// among them.
-fn tell_own_pages(own_proc: &OwnProc, mappings: &[Mapping], tell: &OwnedFd) -> Result<(), Errno> {
+fn tell_own_pages(own_proc: &OwnProc, mappings: &Mappings, tell: &OwnedFd) -> Result<(), Errno> {
     for mapping in mappings.iter().filter(|mapping| mapping.access() == Some(Access::ReadWrite)) {
         // So few bytes are written whole or not at all.
-        own_proc.each_own_page(&mapping.range, |page| write(tell, &page.to_ne_bytes()).map(drop))?;
+        own_proc.each_own_page(mapping.range(), |page| write(tell, &page.to_ne_bytes()).map(drop))?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::union;
 
     #[test]
-    fn pages_side_by_side_are_one_range() {
-        let size = memory::page_size();
-        let pages = union(&[size, 2 * size, 7 * size], &[2 * size, 3 * size]);
-        assert_eq!(pages, [size, 2 * size, 3 * size, 7 * size]);
-        assert_eq!(ranges(&pages), [size..4 * size, 7 * size..8 * size]);
-        assert!(ranges(&[]).is_empty());
+    fn pages_of_both_are_there_once() {
+        assert_eq!(union(&[1, 2, 7], &[2, 3]), [1, 2, 3, 7]);
+        assert!(union(&[], &[]).is_empty());
     }
 }

@@ -3,7 +3,6 @@
 //! Runs in `mayfly zygote` and `mayfly child`, with one thread. It never reads anything but orders, and knows nothing of any request.
 
 use super::child::{self, Mind};
-use super::own_proc::OwnProc;
 use super::pages;
 use super::written::Written;
 use crate::handover;
@@ -11,8 +10,9 @@ use crate::jail::{self, ChildDescriptors, Ids, JailError, Parentage, Plan, Rules
 use crate::level::Level;
 use crate::orders::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::python::{self, Setup};
+use crate::sys::own_proc::{Alone, OwnProc};
 use crate::sys::pins::Pins;
-use crate::sys::{self, ByAnother};
+use crate::sys::{self, ByAnother, Cloned, HandedIn};
 use crate::wire;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -24,7 +24,10 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 /// Serves orders until the supervisor goes away. The exit status only matters to a person who started it by hand.
 #[must_use]
 pub fn run() -> i32 {
-    let Ok(control) = sys::inherited(handover::CONTROL) else {
+    let handed_in = HandedIn::once();
+    let Some((mut handed_in, control)) =
+        handed_in.and_then(|mut all| all.take(handover::CONTROL).ok().map(|it| (all, it)))
+    else {
         eprintln!("mayfly: this command is started by `mayfly serve`, not by hand");
         return 2;
     };
@@ -33,7 +36,7 @@ pub fn run() -> i32 {
     if role == Role::Probe {
         return i32::from(control.say(&Word::Found(probe(&plan)), &[]).is_err());
     }
-    match Zygote::start(plan, role, &mut control) {
+    match Zygote::start(plan, role, &mut control, &mut handed_in) {
         Ok(zygote) => zygote.serve(&mut control),
         Err(failure) => {
             let last_word = match failure {
@@ -95,17 +98,18 @@ struct Zygote {
     mind: Mind,
     ruleset: Option<Ruleset>,
     own_proc: OwnProc,
+    alone: Alone,
     thread_id: sys::ThreadIdAddress,
     warm: Warm,
     written: Written,
 }
 
 impl Zygote {
-    fn start(plan: Plan, role: Role, control: &mut Control) -> Result<Self, StartFailure> {
+    fn start(plan: Plan, role: Role, control: &mut Control, handed_in: &mut HandedIn) -> Result<Self, StartFailure> {
         let fail = |step: Step| move |errno: Errno| JailError { step, errno: errno as i32 };
         let thread_id = sys::thread_id_address().map_err(fail(Step::Clone))?;
-        jail::close_inherited(&plan)?;
-        let own_proc = if plan.level == Level::Nsjail { OwnProc::handed_in() } else { OwnProc::open() };
+        jail::close_inherited(&plan, handed_in)?;
+        let own_proc = if plan.level == Level::Nsjail { OwnProc::handed_in(handed_in) } else { OwnProc::open() };
         let own_proc = own_proc.map_err(fail(Step::Alone))?;
         // Before the user namespace, while they may be exempt from the limit of locked memory.
         let pins = if matches!(role, Role::Warm { .. }) { Pins::new().ok() } else { None };
@@ -131,20 +135,23 @@ impl Zygote {
                     .filter_map(|(name, result)| result.err().map(|why| (name, why)))
                     .collect();
                 interpreter.freeze().map_err(|error| StartFailure::Interpreter(error.to_string()))?;
-                written = pages::settle(&own_proc, &interpreter, pins);
+                // One that is not alone is refused below.
+                if let Some(alone) = own_proc.alone() {
+                    written = pages::settle(&own_proc, &alone, &interpreter, pins);
+                }
                 warm.pinned = written.are_pinned();
                 Mind::Warm(interpreter)
             }
             Role::Cold { preload } => Mind::Cold { setup, preload },
             Role::Bare | Role::Probe => Mind::None,
         };
-        let alone = own_proc.threads() == Some(1) && own_proc.shares_memory() == Some(false);
-        Steps::new(&plan).take(Step::Alone, || if alone { Ok(()) } else { Err(Errno::EBUSY) })?;
+        let alone = || own_proc.alone().ok_or(Errno::EBUSY);
+        let alone = Steps::new(&plan).proof(Step::Alone, alone, Alone::pretended)?;
         jail::seal_zygote(&plan)?;
         let ruleset =
             plan.needs_ruleset().then(|| jail::make_ruleset(&plan)).transpose().map_err(fail(Step::Landlock))?;
         warm.address_space = own_proc.address_space().ok_or(Errno::ENOENT).map_err(fail(Step::Alone))?;
-        Ok(Self { plan, mind, ruleset, own_proc, thread_id, warm, written })
+        Ok(Self { plan, mind, ruleset, own_proc, alone, thread_id, warm, written })
     }
 
     fn serve(mut self, control: &mut Control) -> i32 {
@@ -183,7 +190,7 @@ impl Zygote {
         let clone = || Steps::new(&self.plan).value(Step::Clone, || self.clone_child());
         let cloned = match &self.mind {
             Mind::Warm(interpreter) => interpreter.fork(clone)?,
-            Mind::Cold { .. } | Mind::None => clone()?,
+            Mind::Cold { .. } | Mind::None => clone()?.parent(),
         };
         let adopted = self.plan.parentage == Parentage::Adopted;
         let Some(pid) = cloned else {
@@ -200,15 +207,15 @@ impl Zygote {
         Ok((pid.as_raw(), ends))
     }
 
-    fn clone_child(&self) -> Result<Option<Pid>, Errno> {
-        let flags = jail::clone_flags(&self.plan).bits();
+    fn clone_child(&self) -> Result<Cloned<Pid>, Errno> {
+        let flags = jail::clone_flags(&self.plan);
         match self.plan.parentage {
-            Parentage::Sibling => sys::clone_process(flags, self.thread_id),
-            Parentage::Adopted => match sys::clone_by_another(flags, self.thread_id)? {
-                None => Ok(None),
-                Some(ByAnother { between, made }) => {
+            Parentage::Sibling => sys::clone_process(&self.alone, flags, self.thread_id),
+            Parentage::Adopted => match sys::clone_by_another(&self.alone, flags, self.thread_id)? {
+                Cloned::Child(new) => Ok(Cloned::Child(new)),
+                Cloned::Parent(ByAnother { between, made }) => {
                     sys::reap(between)?;
-                    made.map(Some)
+                    made.map(Cloned::Parent)
                 }
             },
         }
@@ -218,10 +225,12 @@ impl Zygote {
         let base = child::Base {
             plan: &self.plan,
             own_proc: &self.own_proc,
+            alone: &self.alone,
             address_space: self.warm.address_space,
             written: &self.written,
         };
-        child::serve(&base, spawn, &self.mind, descriptors, self.ruleset.take())
+        let ruleset = self.ruleset.take();
+        sys::to_the_end(|one_way| child::serve(&base, spawn, &self.mind, descriptors, ruleset, &one_way))
     }
 }
 

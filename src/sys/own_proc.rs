@@ -1,16 +1,17 @@
 //! What a process can read of itself in /proc when /proc is out of sight: through a directory opened before.
 //!
-//! Runs in the zygote, and in a cold child before it is jailed. The descriptor is closed with all others when the child is.
+//! Used in the zygote, and in a cold child before it is jailed. The descriptor is closed with all others when the child is. What is
+//! found here proves something to the rest of `sys` ([`Alone`], [`Mappings`]), so nothing else may make such a value.
 
+use super::descriptors::HandedIn;
+use super::memory::{self, Access};
 use crate::handover;
-use crate::sys;
-use crate::sys::memory::{self, Access};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io::Read;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
@@ -23,8 +24,8 @@ impl OwnProc {
     ///
     /// # Errors
     /// `EBADF` when none was.
-    pub fn handed_in() -> Result<Self, Errno> {
-        sys::inherited(handover::PROC).map(Self)
+    pub fn handed_in(handed_in: &mut HandedIn) -> Result<Self, Errno> {
+        handed_in.take(handover::PROC).map(Self)
     }
 
     /// Opens it.
@@ -49,10 +50,11 @@ impl OwnProc {
         from_state.split(' ').nth(number.checked_sub(3)?)?.parse().ok()
     }
 
-    /// How many threads this process has.
+    /// Whether this process is alone; `None` also where the kernel does not tell.
     #[must_use]
-    pub fn threads(&self) -> Option<u64> {
-        self.stat_field(20)
+    pub fn alone(&self) -> Option<Alone> {
+        let threads = self.stat_field(20)?;
+        (threads == 1 && !self.shares_memory()?).then_some(Alone(()))
     }
 
     /// This process's address space, in bytes.
@@ -61,9 +63,8 @@ impl OwnProc {
         self.stat_field(23)
     }
 
-    /// Whether writable memory would be shared with a child.
-    #[must_use]
-    pub fn shares_memory(&self) -> Option<bool> {
+    /// Whether memory that can be written to would be shared with a child.
+    fn shares_memory(&self) -> Option<bool> {
         let text = self.read("self/maps")?;
         let mut rights = text.lines().filter_map(|line| line.split(' ').nth(1));
         Some(rights.any(|rights| rights.contains('w') && rights.ends_with('s')))
@@ -71,8 +72,8 @@ impl OwnProc {
 
     /// What is mapped in this process, in the order of addresses.
     #[must_use]
-    pub fn mappings(&self) -> Option<Vec<Mapping>> {
-        self.read("self/maps")?.lines().map(Mapping::parse).collect()
+    pub fn mappings(&self) -> Option<Mappings> {
+        self.read("self/maps")?.lines().map(Mapping::parse).collect::<Option<_>>().map(Mappings)
     }
 
     /// How many pages of `range` are in memory.
@@ -132,11 +133,44 @@ const PRESENT: u64 = 1 << 63;
 const OF_FILE: u64 = 1 << 61;
 const EXCLUSIVE: u64 = 1 << 56;
 
+/// Proof that this process has one thread, and shares no memory that it could write to. It holds as long as whoever has it starts no
+/// thread.
+#[derive(Debug)]
+pub struct Alone(());
+
+impl Alone {
+    /// What stands for the proof where a test build leaves the check out; nothing elsewhere.
+    #[must_use]
+    pub fn pretended() -> Option<Self> {
+        cfg!(feature = "fault-injection").then_some(Self(()))
+    }
+}
+
+/// Proof of what is mapped in this process: everything, in the order of addresses. It holds as long as whoever has it gives back no
+/// memory that is in it.
+#[derive(Debug)]
+pub struct Mappings(Vec<Mapping>);
+
+impl Deref for Mappings {
+    type Target = [Mapping];
+
+    fn deref(&self) -> &[Mapping] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+impl Mappings {
+    /// Of no process.
+    pub(crate) fn of_lines(lines: &[&str]) -> Self {
+        Self(lines.iter().map(|line| Mapping::parse(line).expect("a line of maps")).collect())
+    }
+}
+
 /// A line of /proc/self/maps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Mapping {
-    /// Its addresses.
-    pub range: Range<usize>,
+    range: Range<usize>,
     /// As `rw-p`.
     rights: String,
     /// Where in the file it begins.
@@ -148,7 +182,7 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    pub(super) fn parse(line: &str) -> Option<Self> {
+    fn parse(line: &str) -> Option<Self> {
         let mut fields = line.splitn(6, ' ');
         let (start, end) = fields.next()?.split_once('-')?;
         let rights = fields.next()?.to_owned();
@@ -161,6 +195,12 @@ impl Mapping {
             file: format!("{device} {inode}"),
             name: fields.next().unwrap_or_default().trim().to_owned(),
         })
+    }
+
+    /// Its addresses.
+    #[must_use]
+    pub fn range(&self) -> &Range<usize> {
+        &self.range
     }
 
     /// What can be done with it; `None` for none of the usual three, and for memory that is shared.

@@ -1,0 +1,31 @@
+//! Parts of the standard library that are to work otherwise in the jail than they would outside.
+//!
+//! Runs in a zygote or a cold child, before any script. A script that misses one of these finds out by itself.
+
+use super::Setup;
+use pyo3::prelude::*;
+use pyo3::types::IntoPyDict;
+
+/// Where the jail root is no root of its own, time zones are looked for in it all the same.
+pub(super) fn find_time_zones(py: Python<'_>, setup: &Setup) -> PyResult<()> {
+    let Some((root, _)) = setup.stdlib.split_once("/usr/lib/").filter(|(root, _)| !root.is_empty()) else {
+        return Ok(());
+    };
+    let places = (format!("{root}/usr/share/zoneinfo"),);
+    let named = [("to", places)].into_py_dict(py)?;
+    py.import("zoneinfo")?.getattr("reset_tzpath")?.call((), Some(&named)).map(drop)
+}
+
+/// Has event loops wait by `poll`: `selectors` chose `epoll` when it was imported, outside the filter that refuses it.
+pub(super) fn use_poll(py: Python<'_>) -> PyResult<()> {
+    let loaded = py.import("sys")?.getattr("modules")?;
+    let selectors = loaded.get_item("selectors")?;
+    selectors.setattr("DefaultSelector", selectors.getattr("PollSelector")?)
+}
+
+/// Leaves SIGINT as the system has it: importing `signal` put a handler there, which `asyncio` would replace, and the filter
+/// refuses that.
+pub(super) fn forget_interrupts(py: Python<'_>) -> PyResult<()> {
+    let signal = py.import("_signal")?;
+    signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?)).map(drop)
+}
