@@ -108,7 +108,7 @@ pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Resu
         // nsjail has done all this from outside, by seccomp/nsjail.cfg.
         Level::Nsjail => {}
     }
-    steps.take(Step::BoundingSet, || identity::drop_bounding_set(plan))?;
+    steps.take(Step::BoundingSet, identity::drop_bounding_set)?;
     steps.take(Step::CommonLimits, || limits::set_common(plan))?;
     Ok(())
 }
@@ -233,7 +233,7 @@ pub fn enter(
         // Before the limit of processes: the namespace keeps the one it was made under as that of all its parents' children.
         steps.take(Step::OwnUserNamespace, || nix::sched::unshare(CloneFlags::CLONE_NEWUSER))?;
         // Whoever enters one has a full set again.
-        steps.take(Step::BoundingSet, || identity::drop_bounding_set(plan))?;
+        steps.take(Step::BoundingSet, identity::drop_bounding_set)?;
     }
     steps.take(Step::ProcessLimit, || limits::set_processes(plan))?;
     steps.take(Step::Ids, || identity::take_slot(plan, slot))?;

@@ -8,9 +8,6 @@ use crate::sys;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
 
-/// `CAP_SETGID` and `CAP_SETUID`, which a zygote at level `seccomp` needs to give its children their own ids.
-const KEPT_FOR_IDS: [u32; 2] = [6, 7];
-
 /// Drops the supplementary groups. Without `CAP_SETGID` that is refused, and the groups stay, as for any process of this
 /// user: at level `full` no file outside the jail root can be named, at level `seccomp` the path policy holds.
 pub fn clear_groups_where_allowed() {
@@ -25,16 +22,15 @@ pub fn become_root_of_namespace() -> Result<(), Errno> {
 }
 
 /// Drops capabilities from the bounding set: no exec can ever give them back.
-pub fn drop_bounding_set(plan: &Plan) -> Result<(), Errno> {
+pub fn drop_bounding_set() -> Result<(), Errno> {
     let capabilities = sys::effective_capabilities()?;
     /// `CAP_SETPCAP`, without which the set can't be changed; the children then have `no_new_privs` alone.
     const SETPCAP: u64 = 1 << 8;
     if capabilities & SETPCAP == 0 {
         return Ok(());
     }
-    let needed_again = |capability| plan.level == Level::Nsjail && KEPT_FOR_IDS.contains(&capability);
     for capability in 0..64 {
-        if !needed_again(capability) && !sys::drop_bounding(capability)? {
+        if !sys::drop_bounding(capability)? {
             break;
         }
     }
