@@ -37,7 +37,6 @@ pub mod children;
 pub mod cli;
 pub mod client;
 pub mod config;
-#[cfg(feature = "fault-injection")]
 pub mod fault;
 pub mod handover;
 pub mod http;

@@ -19,6 +19,7 @@ use crate::children::reaper::Reaper;
 use crate::children::slots::Slots;
 use crate::client::Client;
 use crate::config::{Config, Refill, StartPath};
+use crate::fault::Faults;
 use crate::jail::{ChildLimits, Ids, Plan};
 use crate::job::{Job, Limits};
 use crate::level::Level;
@@ -123,8 +124,7 @@ impl Supervisor {
             return Err(StartError::Isolation(attempts));
         };
         let plan = plan.clone();
-        #[cfg(feature = "fault-injection")]
-        let plan = Plan { faults: crate::fault::Faults::from_environment(), ..plan };
+        let plan = Plan { faults: Faults::from_environment(), ..plan };
         let preload: Vec<String> =
             config.preload.iter().filter(|module| manifest.has_module(module)).cloned().collect();
         let source = if config.start == StartPath::Cold || plan.level == Level::Nsjail {

@@ -1,10 +1,10 @@
 //! What a program made for use does not contain: the means to make its jail fail, or to leave a layer out.
 //!
-//! An optimised build with them does not even compile (`src/fault.rs`); this looks at the bytes of the program under test.
+//! An optimised build with them does not even compile (`src/fault/asked.rs`); this looks at the bytes of the program under test.
 
 use std::fs;
 
-/// What only `src/fault.rs` says, and what `mayfly layers` lists of it.
+/// What only `src/fault/asked.rs` says.
 const MARKS: [&str; 5] = ["MAYFLY_FAULT", "MAYFLY_WITHOUT", "kernel-landlock", "kernel-chroot", "clone-parent"];
 
 fn found() -> Vec<&'static str> {

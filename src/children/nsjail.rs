@@ -221,7 +221,6 @@ mod tests {
             parentage: crate::jail::Parentage::Sibling,
             tmp_bytes: 4096,
             tmp_inodes: Some(TMP_INODES),
-            #[cfg(feature = "fault-injection")]
             faults: crate::fault::Faults::default(),
         };
         let text = configuration(&plan, 2).unwrap();

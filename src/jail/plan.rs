@@ -4,6 +4,7 @@
 //! the steps are in `jail.rs`.
 
 use super::filter;
+use crate::fault::Faults;
 use crate::level::Level;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -77,9 +78,8 @@ pub struct Plan {
     pub tmp_bytes: u64,
     /// How many files and directories a child's /tmp may hold; `None` where the kernel can't cap them.
     pub tmp_inodes: Option<u32>,
-    /// Test builds only: steps to leave out, and one to fail.
-    #[cfg(feature = "fault-injection")]
-    pub faults: crate::fault::Faults,
+    /// What a test build is to leave out or to let fail; nothing in other builds.
+    pub faults: Faults,
 }
 
 /// Files and directories that a child's /tmp may hold.

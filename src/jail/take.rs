@@ -3,13 +3,13 @@
 //! Runs in the zygote and in the child. Test builds can leave a step out or make it fail here, and nowhere else.
 
 use super::{JailError, Plan, Step};
+use crate::fault::Fault;
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 
 /// Takes steps for one plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Steps<'a> {
-    #[cfg_attr(not(feature = "fault-injection"), expect(dead_code, reason = "only test builds look at the plan"))]
     plan: &'a Plan,
 }
 
@@ -25,13 +25,11 @@ impl<'a> Steps<'a> {
     /// # Errors
     /// The step with the error number its call gave.
     pub fn take(&self, step: Step, call: impl FnOnce() -> Result<(), Errno>) -> Result<(), JailError> {
-        #[cfg(feature = "fault-injection")]
         match self.plan.faults.at(step) {
-            crate::fault::Fault::None => {}
-            crate::fault::Fault::LeaveOut => return Ok(()),
-            crate::fault::Fault::Fail(errno) => return Err(JailError { step, errno }),
+            Fault::None => call().map_err(|errno| JailError { step, errno: errno as i32 }),
+            Fault::LeaveOut => Ok(()),
+            Fault::Fail(errno) => Err(JailError { step, errno }),
         }
-        call().map_err(|errno| JailError { step, errno: errno as i32 })
     }
 
     /// Takes the first part of a step: what the part gives is needed even where a test build leaves the step out.
@@ -71,9 +69,6 @@ impl<'a> Steps<'a> {
     /// The flags of an `unshare` or a `clone`: all that are given, but for those a test build leaves out.
     #[must_use]
     pub fn flags(&self, flags: CloneFlags) -> CloneFlags {
-        #[cfg(feature = "fault-injection")]
-        return flags.difference(self.plan.faults.flags_left_out());
-        #[cfg(not(feature = "fault-injection"))]
-        flags
+        flags.difference(self.plan.faults.flags_left_out())
     }
 }

@@ -12,6 +12,7 @@ use crate::children::reaper::Reaper;
 use crate::children::slots::{Slot, Slots};
 use crate::children::zygote::{Zygote, ZygoteError};
 use crate::config::{Config, Wanted};
+use crate::fault::{Facility, Faults};
 use crate::jail::verify::{Check, failed_checks};
 use crate::jail::{Counting, Ids, JailError, Parentage, Paths, Plan, Step, TMP_INODES};
 use crate::level::Level;
@@ -158,8 +159,7 @@ impl Tools<'_> {
             parentage: Parentage::Sibling,
             tmp_bytes: self.config.tmp_size.0,
             tmp_inodes: Some(TMP_INODES),
-            #[cfg(feature = "fault-injection")]
-            faults: crate::fault::Faults::left_out(),
+            faults: Faults::left_out(),
         }
     }
 
@@ -285,8 +285,7 @@ impl Tools<'_> {
                 Some(_) => Ok(plan),
                 None => Err(Unavailable::NotOurs),
             },
-            #[cfg(feature = "fault-injection")]
-            Ok(Hello::Verified { .. }) if plan.faults.lacks(crate::fault::Facility::Verification) => {
+            Ok(Hello::Verified { .. }) if plan.faults.lacks(Facility::Verification) => {
                 child.end().await.map(|_| plan).ok_or(Unavailable::NotOurs)
             }
             Ok(Hello::Verified { failed }) => Err(Unavailable::Leaky(failed_checks(failed))),

@@ -7,6 +7,7 @@ use super::input;
 use super::written::Written;
 use crate::handover;
 use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, Steps, verify};
+use crate::layer::Layer;
 use crate::orders::{Purpose, Spawn};
 use crate::python::{self, Interpreter, Setup};
 use crate::sys::own_proc::{Alone, OwnProc};
@@ -83,11 +84,8 @@ pub fn serve(
         },
         Mind::None => None,
     };
-    #[cfg(feature = "fault-injection")]
-    let reseeded = if base.plan.faults.leaves_out(crate::layer::Layer::Reseed) { None } else { interpreter };
-    #[cfg(not(feature = "fault-injection"))]
-    let reseeded = interpreter;
-    if let Some(interpreter) = reseeded
+    if let Some(interpreter) = interpreter
+        && !base.plan.faults.leaves_out(Layer::Reseed)
         && interpreter.reseed().is_err()
     {
         give_up(descriptors.channel.as_fd(), JailError { step: Step::Interpreter, errno: Errno::EIO as i32 });

@@ -5,6 +5,7 @@
 use super::child::{self, Mind};
 use super::pages;
 use super::written::Written;
+use crate::fault::{self, Facility};
 use crate::handover;
 use crate::jail::{self, ChildDescriptors, Ids, JailError, Parentage, Plan, Ruleset, Step, Steps};
 use crate::level::Level;
@@ -124,7 +125,7 @@ impl Zygote {
         let (mut warm, mut written) = (Warm::default(), Written::default());
         let mind = match role {
             Role::Warm { preload } => {
-                #[cfg(feature = "fault-injection")]
+                // Its own failure comes with words; that of a test comes here.
                 Steps::new(&plan).take(Step::Interpreter, || Ok(()))?;
                 let interpreter =
                     python::start(&setup).map_err(|error| StartFailure::Interpreter(error.to_string()))?;
@@ -177,8 +178,7 @@ impl Zygote {
     /// Makes one child. In the child it does not return.
     fn spawn(&mut self, spawn: Spawn, control: &Control) -> Result<(i32, [OwnedFd; 3]), JailError> {
         let fail = |step: Step| move |errno: Errno| JailError { step, errno: errno as i32 };
-        #[cfg(feature = "fault-injection")]
-        crate::fault::count_child();
+        fault::count_child();
         let (ends, descriptors) = Steps::new(&self.plan).value(Step::Channel, channels)?;
         if self.plan.level == Level::Nsjail {
             // nsjail made this process for one child: it becomes the child itself.
@@ -262,12 +262,9 @@ fn probe(plan: &Plan) -> Found {
     let ids = jail::try_ids(plan).err().map(|errno| errno as i32);
     let counted_as = if ids.is_none() { plan.ids } else { Ids::Shared };
     let counting = jail::try_counting_alone(counted_as).err().map(|errno| errno as i32);
-    #[cfg(feature = "fault-injection")]
-    let lacks = |facility: crate::fault::Facility, refused: Option<i32>| {
+    let lacks = |facility: Facility, refused: Option<i32>| {
         if plan.faults.lacks(facility) { Some(Errno::ENOSYS as i32) } else { refused }
     };
-    #[cfg(feature = "fault-injection")]
-    let (chroot, landlock) =
-        (lacks(crate::fault::Facility::Chroot, chroot), lacks(crate::fault::Facility::Landlock, landlock));
+    let (chroot, landlock) = (lacks(Facility::Chroot, chroot), lacks(Facility::Landlock, landlock));
     Found { chroot, landlock, beneath, ids, counting }
 }

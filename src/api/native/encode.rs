@@ -3,8 +3,10 @@
 //! Runs in the supervisor. The result is written straight from its tokens under the size limit; no tree is built.
 //! What is here came from a script: it is text to be escaped, and never decides a status by itself.
 
+use crate::fault::supervisor_leaves_out;
 use crate::http::{milliseconds, write_text};
 use crate::job::Include;
+use crate::layer::Layer;
 use crate::outcome::{Captured, Code, Exception, Failure, Outcome, Report};
 use crate::size::ByteSize;
 use hyper::StatusCode;
@@ -19,9 +21,7 @@ pub struct Encoded {
 
 /// Writes the body: the result or the failure, and what else the client asked for.
 pub fn encode(report: &Report, include: Include, size: ByteSize, isolation: &'static str) -> Encoded {
-    #[cfg(feature = "fault-injection")]
-    let size =
-        if crate::fault::supervisor_leaves_out(crate::layer::Layer::ResultCap) { ByteSize(u64::MAX) } else { size };
+    let size = if supervisor_leaves_out(Layer::ResultCap) { ByteSize(u64::MAX) } else { size };
     let mut body = Vec::with_capacity(512);
     let failed = match &report.outcome {
         Outcome::Failed(failure) => Some((failure.code, write_failure(&mut body, failure))),
