@@ -3,6 +3,7 @@
 //! Runs in the supervisor.
 
 use crate::jail::Plan;
+use crate::layer::Layer;
 use crate::level::Level;
 use crate::log::stderr_of_others;
 use crate::orders::Role;
@@ -43,8 +44,7 @@ pub fn command(plan: &Plan, role: &Role) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr_of_others());
-    #[cfg(feature = "fault-injection")]
-    if plan.faults.leaves_out(crate::layer::Layer::CleanEnvironment) {
+    if plan.faults.leaves_out(Layer::CleanEnvironment) {
         command.envs(std::env::vars_os());
     }
     if plan.level == Level::Seccomp && !plan.paths.chroot {

@@ -110,7 +110,6 @@ impl Zygote {
         role: Role,
         command: Command,
     ) -> Result<Self, ZygoteError> {
-        #[cfg(feature = "fault-injection")]
         let plan = &Plan { faults: plan.faults.for_next_zygote(), ..plan.clone() };
         let mut zygote = Self::launch(launcher, reaper, plan.level, command).await?;
         let warm_up = async {

@@ -6,11 +6,9 @@
 use super::output::{FLOOD, Output};
 use super::verdict::Stop;
 use crate::children::child::Child;
-#[cfg(feature = "fault-injection")]
 use crate::fault::supervisor_leaves_out;
 use crate::jail::{Counting, MAX_THREADS};
 use crate::job::{Include, Limits};
-#[cfg(feature = "fault-injection")]
 use crate::layer::Layer;
 use crate::machine;
 use crate::outcome::{Captured, Exception, Usage};
@@ -25,7 +23,6 @@ const REPLY_FACTOR: usize = 3;
 const REPLY_TEXT: usize = 192 * 1024;
 
 /// For a server without a deadline.
-#[cfg(feature = "fault-injection")]
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// How a run went.
@@ -55,15 +52,12 @@ pub async fn drive(
     result_size: usize,
 ) -> Driven {
     let began = Instant::now();
-    let cap = limits.output.as_usize();
-    #[cfg(feature = "fault-injection")]
-    let cap = if supervisor_leaves_out(Layer::OutputCap) { usize::MAX } else { cap };
+    let cap = if supervisor_leaves_out(Layer::OutputCap) { usize::MAX } else { limits.output.as_usize() };
     let mut stdout = Output::new(child.stdout.take(), cap);
     let mut stderr = Output::new(child.stderr.take(), cap);
     // As JSON each token takes two bytes at least, its comma or its bracket included.
     let most_tokens = result_size / 2 + 2;
     let reply_cap = result_size.saturating_mul(REPLY_FACTOR).saturating_add(REPLY_TEXT);
-    #[cfg(feature = "fault-injection")]
     let reply_cap = if supervisor_leaves_out(Layer::ReplyCap) { wire::MAX_FRAME } else { reply_cap };
     let stop = tokio::select! {
         biased;
@@ -149,7 +143,6 @@ fn text_of(reply: &Reply) -> usize {
 /// Returns when the wall clock or the processor time runs out.
 async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
     let deadline = began + limits.wall;
-    #[cfg(feature = "fault-injection")]
     let deadline = if supervisor_leaves_out(Layer::WallClock) { began + NEVER } else { deadline };
     let cores = u32::try_from(machine::cores()).unwrap_or(1);
     let mut left = limits.cpu;
@@ -161,7 +154,6 @@ async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
             return Stop::WallClock;
         }
         sleep_until(earliest).await;
-        #[cfg(feature = "fault-injection")]
         if supervisor_leaves_out(Layer::CpuWatch) {
             continue;
         }
@@ -190,16 +182,8 @@ async fn watch_threads(child: &Child, counting: Counting) -> Stop {
 
 /// Keeps the pipes from filling up, and returns only at a flood.
 async fn drain(stdout: &mut Output, stderr: &mut Output) {
-    #[cfg(feature = "fault-injection")]
-    if supervisor_leaves_out(Layer::OutputFlood) {
-        loop {
-            tokio::select! {
-                () = stdout.drain() => {}
-                () = stderr.drain() => {}
-            }
-        }
-    }
-    while stdout.total() + stderr.total() <= FLOOD {
+    let most = if supervisor_leaves_out(Layer::OutputFlood) { u64::MAX } else { FLOOD };
+    while stdout.total() + stderr.total() <= most {
         tokio::select! {
             () = stdout.drain() => {}
             () = stderr.drain() => {}
