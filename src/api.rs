@@ -49,6 +49,10 @@ impl<S: Service> Handler for Api<S> {
         routes::name(path)
     }
 
+    fn is_health_check(&self, path: &str) -> bool {
+        routes::is_health_check(path)
+    }
+
     fn isolation(&self) -> &'static str {
         self.service.isolation()
     }

@@ -10,6 +10,7 @@ mod settings;
 use reader::Reader;
 pub use settings::{Group, Range, SETTINGS, Setting, Subcommand};
 
+use crate::hosts::Hosts;
 use crate::job::{Bounds, Limits};
 use crate::level::Level;
 use crate::size::ByteSize;
@@ -59,6 +60,8 @@ pub enum LogForm {
 pub struct Config {
     /// Where to serve.
     pub listen: SocketAddr,
+    /// The names that are answered to, and the pages that may post.
+    pub hosts: Hosts,
     /// The level asked for.
     pub isolation: Wanted,
     /// How children start.
@@ -165,6 +168,7 @@ impl Config {
         let concurrency = crate::machine::concurrency(cores, limits.memory);
         Ok(Self {
             listen: read.listen()?,
+            hosts: read.hosts()?,
             isolation: read.choice("MAYFLY_ISOLATION", |word| match word {
                 "auto" => Some(Wanted::Auto),
                 "full" => Some(Wanted::Only(Level::Full)),
@@ -264,6 +268,14 @@ mod tests {
         for setting in SETTINGS.iter().filter(|setting| !setting.default.starts_with('(')) {
             assert!(read(&[(setting.name, setting.default)]).is_ok(), "{}", setting.name);
         }
+    }
+
+    #[test]
+    fn hosts_are_names_and_origins() {
+        assert!(read(&[("MAYFLY_HOSTS", "")]).is_ok_and(|config| config.hosts == Hosts::default()));
+        assert!(read(&[("MAYFLY_HOSTS", "*")]).is_ok_and(|config| config.hosts.serve("any.example")));
+        let error = read(&[("MAYFLY_HOSTS", "http//a")]).expect_err("it does not fit");
+        assert!(error.to_string().contains("https://app.example.com"), "{error}");
     }
 
     #[test]

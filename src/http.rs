@@ -40,6 +40,7 @@ pub use self::received::BodyFault;
 
 use self::budget::Budget;
 use self::request_id::RequestIds;
+use crate::hosts::Hosts;
 use crate::size::ByteSize;
 use std::future::Future;
 use std::sync::Arc;
@@ -55,6 +56,10 @@ pub trait Handler: Send + Sync + 'static {
     /// What a path is called in the log: one of a few names, or `-`, and never a client's own words.
     fn route(&self, path: &str) -> &'static str;
 
+    /// Whether a path is a health check, which is answered under any name: platforms ask under names of their own, and it tells
+    /// nothing but that the server is there.
+    fn is_health_check(&self, path: &str) -> bool;
+
     /// The isolation level in force, for the log; it never changes after start.
     fn isolation(&self) -> &'static str;
 }
@@ -62,6 +67,8 @@ pub trait Handler: Send + Sync + 'static {
 /// What the front holds clients to. Every value comes from `config`.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The names that are answered to, and the web pages that may post.
+    pub hosts: Hosts,
     /// How much of large requests (parsed) and large answers may be in memory at once, all clients together. Above
     /// it a request gets 503 with Retry-After.
     pub held_size: ByteSize,

@@ -109,6 +109,8 @@ names! {
         HttpLimits => "http-limits",
         /// There are these paths and no others.
         HttpRoutes => "http-routes",
+        /// Which hosts a request may name, and which pages may post one.
+        HttpHosts => "http-hosts",
         /// A request is checked field by field.
         RequestCheck => "request-check",
         /// Only so many scripts run, and wait.

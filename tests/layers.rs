@@ -486,7 +486,7 @@ fn answer_within(server: &Server, request: &Value, patience: Duration) -> Option
     connection.stream().set_read_timeout(Some(patience)).expect("a socket");
     let body = request.to_string();
     let head = format!(
-        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     connection.send(head.as_bytes()).expect("sent");
@@ -593,7 +593,7 @@ fn parent_death_signal() {
         .to_string();
     let mut connection = server.connect();
     let head = format!(
-        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     connection.send((head + &body).as_bytes()).expect("sent");

@@ -226,7 +226,7 @@ class Run:
         """A part of a request or all of it, and then the client is gone, by an end or by a reset."""
         script = "import time\ndef main():\n    time.sleep(0.2)\n    return 1"
         body = json.dumps({"script": script}).encode()
-        bytes_ = b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        bytes_ = b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
         try:
             with socket.create_connection(("127.0.0.1", self.server.port), PATIENCE) as client:
                 client.sendall(bytes_[: len(bytes_) if chance.random() < 0.6 else chance.randrange(1, len(bytes_))])

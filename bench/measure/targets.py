@@ -253,7 +253,7 @@ port = int(os.environ["MAYFLY_LISTEN"].rpartition(":")[2])
 def ready():
     try:
         with socket.create_connection(("127.0.0.1", port), 5) as to:
-            to.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            to.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             return b" 200 " in to.recv(100)
     except OSError:
         return False
@@ -268,7 +268,7 @@ def measured(*how):
 paced = measured("--requests", "50", "--rate", "5")
 back_to_back = measured("--requests", "200")
 with socket.create_connection(("127.0.0.1", port), 5) as to:
-    to.sendall(b"GET /capabilities HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    to.sendall(b"GET /capabilities HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     text = b""
     while part := to.recv(65536):
         text += part

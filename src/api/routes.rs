@@ -69,6 +69,11 @@ pub(super) fn name(path: &str) -> &'static str {
     find(path).map_or("-", |route| route.path)
 }
 
+/// Whether a path only tells how the service is.
+pub(super) fn is_health_check(path: &str) -> bool {
+    find(path).is_some_and(|route| matches!(route.endpoint, Endpoint::Alive | Endpoint::Ready))
+}
+
 /// Answers one request.
 pub(super) async fn answer<S: Service>(api: &Api<S>, exchange: &mut Exchange) -> Answer {
     let route = find(exchange.path());

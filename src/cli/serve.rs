@@ -40,6 +40,7 @@ fn front(config: &Config) -> http::Settings {
     let least = 2 * (config.body_size.0 + config.result_size.0);
     let held = machine::memory().map_or(least, |ByteSize(all)| (all / SHARE).max(least));
     http::Settings {
+        hosts: config.hosts.clone(),
         held_size: ByteSize(held),
         connections: connections(config),
         header_time: config.header_time,

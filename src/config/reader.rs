@@ -3,6 +3,7 @@
 //! Used in the supervisor, at start. It sees values only through the function that it is given, never the environment.
 
 use super::{ConfigError, Range, Refill, SETTINGS, Setting};
+use crate::hosts::Hosts;
 use crate::size::ByteSize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,12 @@ impl<'a> Reader<'a> {
         let setting = Self::row("MAYFLY_LISTEN");
         let value = self.text(setting.name).unwrap_or_else(|| setting.default.to_owned());
         value.parse().map_err(|_| ConfigError::out_of_range(setting, value))
+    }
+
+    pub(super) fn hosts(&self) -> Result<Hosts, ConfigError> {
+        let setting = Self::row("MAYFLY_HOSTS");
+        let value = self.text(setting.name).unwrap_or_default();
+        Hosts::read(&value).ok_or_else(|| ConfigError::out_of_range(setting, value))
     }
 
     /// Cloud Run sets `K_SERVICE`, and by default gives no processor time between requests. Knative sets it too and

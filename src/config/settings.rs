@@ -59,6 +59,8 @@ pub enum Range {
     Address,
     /// Names of modules.
     Modules,
+    /// Host names and origins of web pages.
+    Hosts,
     /// A directory.
     Directory,
 }
@@ -72,6 +74,7 @@ impl Range {
             Self::Words(words) => words.join("|"),
             Self::Address => "ADDRESS".to_owned(),
             Self::Modules => "MODULES".to_owned(),
+            Self::Hosts => "HOSTS".to_owned(),
             Self::Directory => "DIRECTORY".to_owned(),
         }
     }
@@ -86,6 +89,9 @@ impl fmt::Display for Range {
             Self::Words(words) => write!(f, "one of {}", words.join(", ")),
             Self::Address => f.write_str("an IP address and a port, as 127.0.0.1:8080 or [::1]:8080"),
             Self::Modules => f.write_str("module names separated by commas"),
+            Self::Hosts => f.write_str(
+                "host names and origins separated by commas, as mayfly.example.com, *.example.com or https://app.example.com; or *",
+            ),
             Self::Directory => f.write_str("a directory that exists"),
         }
     }
@@ -185,6 +191,13 @@ pub const SETTINGS: &[Setting] = &[
         "address and port to serve on; if only PORT is set: that port on all addresses",
     ),
     address("PORT", "(unset)", number(0, 65_535), "port to serve on, on all addresses; MAYFLY_LISTEN wins over it"),
+    server(
+        "MAYFLY_HOSTS",
+        "(none)",
+        Range::Hosts,
+        "host names that the server answers to besides localhost and IP addresses (`*.example.com`: all below it), and origins \
+         (`https://app.example.com`) whose web pages may post besides its own; `*` turns both checks off",
+    ),
     server(
         "MAYFLY_CONCURRENCY",
         "(16 a core, fewer if memory is short)",

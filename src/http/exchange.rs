@@ -16,8 +16,9 @@ use crate::client::Client;
 use crate::size::ByteSize;
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{HOST, ORIGIN};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, Version};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::task::AbortHandle;
@@ -119,6 +120,27 @@ impl Exchange {
         self.head.version == Version::HTTP_2 && LARGEST_HEAD < size(&self.head.headers)
     }
 
+    /// The answer to a request that is meant for another server, or that a web page of another origin posts.
+    fn is_not_ours(&self) -> Option<Answer> {
+        let hosts = &self.settings.hosts;
+        let named = self.head.uri.authority().map(|authority| Some(authority.as_str()));
+        let mut named = named.into_iter().chain(self.head.headers.get_all(HOST).iter().map(|host| host.to_str().ok()));
+        let first = named.next();
+        // What can't be read as text is not our name.
+        if !first.into_iter().chain(named).all(|name| name.is_some_and(|name| hosts.serve(name))) {
+            let message =
+                "this server does not answer to that host name; MAYFLY_HOSTS lists the names that it answers to";
+            return Some(Answer::error(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message));
+        }
+        let mut origins = self.head.headers.get_all(ORIGIN).iter().map(|origin| origin.to_str());
+        let is_trusted = |origin: Result<&str, _>| origin.is_ok_and(|origin| hosts.trust(origin, first.flatten()));
+        if self.head.method == Method::POST && !origins.all(is_trusted) {
+            let message = "a web page of another origin may not post here; MAYFLY_HOSTS lists the origins that may";
+            return Some(Answer::error(StatusCode::FORBIDDEN, "foreign_origin", message));
+        }
+        None
+    }
+
     /// Whether there is, or may be, a body that nobody read.
     fn has_unread_body(&self) -> bool {
         self.body.as_ref().is_some_and(|body| !body.is_end_stream())
@@ -166,6 +188,8 @@ pub(super) async fn run<H: Handler>(front: Arc<Front<H>>, wire: Wire, request: R
     let mut exchange = Exchange { head, body: Some(body), wire, settings, budget, busy: None, line };
     let answer = if exchange.is_head_too_large() {
         Answer::error(head::TOO_LARGE.status, "malformed", head::TOO_LARGE.message).unread()
+    } else if let Some(answer) = exchange.is_not_ours().filter(|_| !front.handler.is_health_check(exchange.path())) {
+        answer
     } else {
         front.handler.handle(&mut exchange).await
     };

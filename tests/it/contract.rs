@@ -370,7 +370,7 @@ fn pipelined_requests_are_answered_in_order(server: &Server, _: Place) {
         let body = json!({ "script": script }).to_string();
         let length = body.len();
         let head = format!(
-            "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         bytes.extend_from_slice(head.as_bytes());
         bytes.extend_from_slice(body.as_bytes());
@@ -385,7 +385,7 @@ fn expect_100_continue_works(server: &Server, _: Place) {
     let body = json!({ "script": HELLO }).to_string();
     let mut connection = server.connect();
     let head = format!(
-        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     connection.send(head.as_bytes()).expect("sent");
@@ -399,7 +399,7 @@ fn expect_100_continue_works(server: &Server, _: Place) {
 fn chunked_bodies_are_read(server: &Server, _: Place) {
     let body = json!({ "script": HELLO }).to_string();
     let mut connection = server.connect();
-    connection.send(b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n").expect("sent");
+    connection.send(b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n").expect("sent");
     for piece in body.as_bytes().chunks(7) {
         connection.send(format!("{:x}\r\n", piece.len()).as_bytes()).expect("sent");
         connection.send(piece).expect("sent");

@@ -275,7 +275,7 @@ impl Client<'_> {
 
 /// Whether `GET /healthz` is answered as by a healthy server.
 fn asks(connection: &mut Connection) -> bool {
-    let sent = connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    let sent = connection.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     sent.is_ok() && connection.answer().is_ok_and(|answer| answer.status == 200)
 }
 
@@ -283,7 +283,7 @@ fn asks(connection: &mut Connection) -> bool {
 fn request(body: &str) -> String {
     let length = body.len();
     format!(
-        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )
 }
 

@@ -26,6 +26,9 @@ pub fn trials() -> Vec<Trial> {
         connections_have_a_cap,
         http2_serves_the_same_contract,
         sizes_are_settings,
+        names_and_origins_are_settings,
+        http2_names_count_too,
+        health_is_told_under_any_name,
     ];
     trials.extend(lone_tests![health_answers_while_scripts_run]);
     trials
@@ -54,7 +57,7 @@ fn a_silent_connection_is_closed() {
 
 fn slow_headers_are_408() {
     let server = quick(&[("MAYFLY_HEADER_MS", "400")]);
-    for start in ["P", "POST /execute HTTP/1.1\r\nHost: x\r\nX-Slow: "] {
+    for start in ["P", "POST /execute HTTP/1.1\r\nHost: localhost\r\nX-Slow: "] {
         let mut connection = server.connect();
         connection.send(start.as_bytes()).expect("sent");
         let began = Instant::now();
@@ -76,7 +79,9 @@ fn slow_headers_are_408() {
 }
 
 fn head(length: usize) -> String {
-    format!("POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n")
+    format!(
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    )
 }
 
 fn a_slow_body_is_408() {
@@ -149,7 +154,7 @@ fn a_large_body_is_413() {
 fn a_large_chunked_body_is_413() {
     let server = quick(&[]);
     let mut connection = server.connect();
-    connection.send(b"POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n").expect("sent");
+    connection.send(b"POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n").expect("sent");
     let chunk = [b"10000\r\n".as_slice(), &vec![b' '; 65536], b"\r\n"].concat();
     // The server answers and closes while the client still sends.
     for _ in 0..40 {
@@ -179,25 +184,25 @@ fn a_client_that_does_not_take_its_answer_is_closed() {
 fn malformed_heads_are_400_and_closed() {
     let server = quick(&[]);
     let cases = [
-        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
-        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\n",
-        "POST /execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
-        "POST /execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n",
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: +5\r\n\r\n",
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding : chunked\r\n\r\n",
         "GET /healthz HTTP/1.1\nHost: x\n\n",
-        "GET /healthz HTTP/1.1\r\nHost: x\r\nX: a\r\n folded\r\n\r\n",
-        "GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\r\n folded\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: y\r\n\r\n",
         "GET /healthz HTTP/1.1\r\n\r\n",
         "GET /healthz\r\n\r\n",
-        "GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-        "G\0T /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET  /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "G\0T /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}\u{fc}\u{3}\u{3}hello over TLS\r\n\r\n",
     ];
     for case in cases {
         let mut connection = server.connect();
         // What follows must not be read as a request of its own.
-        connection.send(format!("{case}GET /version HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).expect("sent");
+        connection.send(format!("{case}GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).expect("sent");
         let answer = connection.answer().unwrap_or_else(|error| panic!("{case:?}: {error}"));
         assert_eq!(answer.status, 400, "{case:?}: {}", answer.text());
         let body = answer.json();
@@ -214,11 +219,14 @@ fn other_versions_and_codings_are_refused() {
         connection.send(text.as_bytes()).expect("sent");
         connection.answer().expect("an answer").status
     };
-    assert_eq!(ask("GET /healthz HTTP/3.0\r\nHost: x\r\n\r\n"), 505);
-    assert_eq!(ask("POST /execute HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n"), 501);
-    assert_eq!(ask("CONNECT example.com:80 HTTP/1.1\r\nHost: example.com:80\r\n\r\n"), 405);
-    assert_eq!(ask("GET /healthz HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"), 200);
-    assert_eq!(ask("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"), 404);
+    assert_eq!(ask("GET /healthz HTTP/3.0\r\nHost: localhost\r\n\r\n"), 505);
+    assert_eq!(ask("POST /execute HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n"), 501);
+    assert_eq!(ask("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n"), 405);
+    assert_eq!(
+        ask("GET /healthz HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+        200
+    );
+    assert_eq!(ask("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n"), 404);
 }
 
 fn connections_have_a_cap() {
@@ -245,22 +253,16 @@ fn connections_have_a_cap() {
     }
 }
 
-/// The smallest HTTP/2 client: prior knowledge, one request, literal headers without compression.
-fn http2_serves_the_same_contract() {
-    let server = quick(&[]);
+/// The smallest HTTP/2 client: prior knowledge, one request, literal headers without compression. The body of the answer.
+fn ask_http2(server: &Server, fields: &[(&str, &str)]) -> String {
     let mut connection = server.connect();
     let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
         let length = u32::try_from(payload.len()).expect("small").to_be_bytes();
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     };
     let mut headers = Vec::new();
-    for (name, value) in [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", "x"),
-        (":path", "/execute"),
-        ("content-type", "application/json"),
-    ] {
+    let usual = [(":method", "POST"), (":scheme", "http"), (":path", "/execute")];
+    for (name, value) in usual.iter().chain(fields).chain(&[("content-type", "application/json")]) {
         headers.extend([0, u8::try_from(name.len()).expect("short")]);
         headers.extend_from_slice(name.as_bytes());
         headers.push(u8::try_from(value.len()).expect("short"));
@@ -289,7 +291,79 @@ fn http2_serves_the_same_contract() {
         }
         assert_ne!(kind, 7, "the server went away: {}", String::from_utf8_lossy(&payload));
     }
-    assert_eq!(String::from_utf8_lossy(&body), r#"{"result":1}"#);
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+fn http2_serves_the_same_contract() {
+    let server = quick(&[]);
+    assert_eq!(ask_http2(&server, &[(":authority", "localhost")]), r#"{"result":1}"#);
+}
+
+const WRONG_HOST: &str =
+    "this server does not answer to that host name; MAYFLY_HOSTS lists the names that it answers to";
+const FOREIGN: &str = "a web page of another origin may not post here; MAYFLY_HOSTS lists the origins that may";
+
+fn http2_names_count_too() {
+    let server = quick(&[]);
+    let says = |fields: &[(&str, &str)], sentence: &str| {
+        assert_eq!(ask_http2(&server, fields), json!({ "error": sentence }).to_string(), "{fields:?}");
+    };
+    says(&[(":authority", "evil.example")], WRONG_HOST);
+    says(&[(":authority", "localhost"), ("host", "evil.example")], WRONG_HOST);
+    says(&[("host", "evil.example")], WRONG_HOST);
+    says(&[(":authority", "localhost"), ("origin", "http://evil.example")], FOREIGN);
+    assert_eq!(ask_http2(&server, &[(":authority", "localhost"), ("origin", "http://localhost")]), r#"{"result":1}"#);
+}
+
+fn names_and_origins_are_settings() {
+    let asked = |server: &Server, host: &str, origin: Option<&str>| {
+        let mut connection = server.connect();
+        let origin = origin.map_or_else(String::new, |origin| format!("Origin: {origin}\r\n"));
+        let head = head(HELLO.len()).replace("Host: localhost\r\n", &format!("Host: {host}\r\n{origin}"));
+        connection.send(format!("{head}{HELLO}").as_bytes()).expect("sent");
+        let answer = connection.answer().expect("an answer");
+        match answer.status {
+            200 => assert_eq!(answer.json(), json!({ "result": 1 })),
+            421 => answer.is_error(421, WRONG_HOST),
+            _ => answer.is_error(403, FOREIGN),
+        }
+        answer.status
+    };
+    let server = quick(&[("MAYFLY_HOSTS", "mayfly.example, *.svc.example, https://page.example")]);
+    for (host, origin, status) in [
+        ("localhost:8080", None, 200),
+        ("127.0.0.1:8080", Some("http://127.0.0.1:8080"), 200),
+        ("[::1]:8080", None, 200),
+        ("mayfly.example", Some("https://mayfly.example"), 200),
+        ("a.svc.example:80", Some("https://page.example"), 200),
+        ("svc.example", None, 421),
+        ("page.example", Some("https://page.example"), 421),
+        ("mayfly.example", Some("https://other.example"), 403),
+        ("localhost:8080", Some("null"), 403),
+    ] {
+        assert_eq!(asked(&server, host, origin), status, "{host} {origin:?}");
+    }
+    let line = server.log().wait_for(|line| line.contains("code=\"wrong_host\""), PATIENCE);
+    assert!(line.is_some(), "a refusal has its line");
+    // HTTP/1.0 may leave the name out.
+    let mut connection = server.connect();
+    let old = head(HELLO.len()).replace("1.1\r\nHost: localhost", "1.0");
+    connection.send(format!("{old}{HELLO}").as_bytes()).expect("sent");
+    let mut text = String::new();
+    connection.stream().read_to_string(&mut text).expect("an answer");
+    assert!(text.ends_with(r#"{"result":1}"#), "{text}");
+    let open = quick(&[("MAYFLY_HOSTS", "*")]);
+    assert_eq!(asked(&open, "evil.example", Some("null")), 200);
+}
+
+fn health_is_told_under_any_name() {
+    let server = quick(&[]);
+    let asked = |path: &str| {
+        let mut connection = server.connect();
+        connection.send(format!("GET {path} HTTP/1.1\r\nHost: probe.example\r\n\r\n").as_bytes()).expect("sent");
+        connection.answer().expect("an answer").status
+    };
+    assert_eq!(["/healthz", "/livez", "/readyz", "/version", "/capabilities"].map(asked), [200, 200, 200, 421, 421]);
 }
 
 fn sizes_are_settings() {

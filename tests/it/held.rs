@@ -49,7 +49,7 @@ fn slow_readers_hold_a_share_of_the_memory() {
     let mut readers: Vec<Connection> = (0..READERS).map(|_| server.connect()).collect();
     for reader in &mut readers {
         let head = format!(
-            "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             request.len()
         );
         reader.send(head.as_bytes()).expect("sent");

@@ -60,7 +60,7 @@ pub fn begin(server: &Server, request: &Value) -> Connection {
     let body = request.to_string();
     let mut connection = server.connect();
     let head = format!(
-        "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     connection.send(head.as_bytes()).expect("sent");
@@ -124,12 +124,12 @@ fn a_draining_server_is_not_ready() {
     let mut server = lean_anywhere(&[]);
     // Connections from before are still read; new ones are not accepted.
     let mut early = server.connect();
-    early.send(b"GET /readyz HTTP/1.1\r\nHost: x\r\n").expect("sent");
+    early.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n").expect("sent");
     let mut late = server.connect();
     let body = json!({ "script": CANARY }).to_string();
     late.send(
         format!(
-            "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         )
         .as_bytes(),

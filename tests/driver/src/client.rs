@@ -34,7 +34,7 @@ impl Connection {
     /// One request and its answer.
     #[track_caller]
     pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: mayfly\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         for (name, value) in headers {
             write!(head, "{name}: {value}\r\n").expect("a string");
         }
