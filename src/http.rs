@@ -31,6 +31,8 @@ mod pieces;
 mod presence;
 mod received;
 mod request_id;
+#[cfg(test)]
+mod tests;
 
 pub use self::answer::{Answer, write_text};
 pub use self::exchange::Exchange;
@@ -47,6 +49,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+/// How much memory one request over HTTP/2 takes at least, for whoever decides how many there may be.
+pub const STREAM: ByteSize = ByteSize(budget::STREAM as u64);
 
 /// Whoever answers requests: the protocols.
 pub trait Handler: Send + Sync + 'static {
@@ -72,6 +77,8 @@ pub struct Settings {
     /// How much of large requests (parsed) and large answers may be in memory at once, all clients together. Above
     /// it a request gets 503 with Retry-After.
     pub held_size: ByteSize,
+    /// Requests that one connection of HTTP/2 may have at once.
+    pub streams: u32,
     /// Open connections. At the cap one in 32 of them is closed for new ones, those that waited longest for their clients.
     pub connections: usize,
     /// For a new connection's first byte, and then for all of a request's head from its first byte on.

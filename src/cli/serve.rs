@@ -39,10 +39,21 @@ fn front(config: &Config) -> http::Settings {
     const SHARE: u64 = 4;
     let least = 2 * (config.body_size.0 + config.result_size.0);
     let held = machine::memory().map_or(least, |ByteSize(all)| (all / SHARE).max(least));
+    // At most half of it goes to requests over HTTP/2 for being there at all.
+    let wanted = connections(config);
+    let (connections, streams) = machine::streams(ByteSize(held / 2), http::STREAM, wanted);
+    if connections < wanted {
+        tracing::warn!(
+            connections,
+            wanted,
+            "memory allows fewer connections; lower MAYFLY_CONNECTIONS or give more memory"
+        );
+    }
     http::Settings {
         hosts: config.hosts.clone(),
         held_size: ByteSize(held),
-        connections: connections(config),
+        connections,
+        streams,
         header_time: config.header_time,
         body_time: config.body_time,
         idle_time: config.idle_time,

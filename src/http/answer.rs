@@ -7,7 +7,7 @@ use super::budget::Held;
 use super::gate::Signals;
 use super::line::{Line, Spent};
 use super::pieces::Source;
-use super::presence::Busy;
+use super::presence::{Busy, Delivery};
 use bytes::Bytes;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
@@ -45,8 +45,10 @@ pub struct Answer {
     pub(super) is_read: bool,
     /// Set for an execution: held until the client has taken the answer.
     pub(super) busy: Option<Busy>,
-    /// What the body's memory counts for.
-    pub(super) held: Option<Held>,
+    /// Until when the client must have taken it.
+    pub(super) delivery: Option<Delivery>,
+    /// What its memory counts for, its stream's included.
+    pub(super) held: [Option<Held>; 2],
 }
 
 enum Given {
@@ -66,8 +68,8 @@ impl Answer {
     }
 
     fn with(status: StatusCode, code: &'static str, content_type: &'static str, content: Given) -> Self {
-        let (allow, isolation, spent, busy, held) = (None, None, None, None, None);
-        Self { status, code, content_type, allow, isolation, spent, content, is_read: true, busy, held }
+        let (allow, isolation, spent, busy, delivery, held) = (None, None, None, None, None, [None, None]);
+        Self { status, code, content_type, allow, isolation, spent, content, is_read: true, busy, delivery, held }
     }
 
     /// `{"error": message}` and nothing else.
@@ -121,9 +123,11 @@ pub(super) fn respond(answer: Answer, sending: Sending, line: Line, signals: Arc
     let length = answer.size();
     let content = match answer.content {
         _ if sending.head_only => Content::Whole(None),
-        Given::Whole(body) if answer.busy.is_none() && answer.held.is_none() => Content::Whole(Some(body.into())),
         Given::Whole(body) => {
-            Content::Whole(Some(Bytes::from_owner(Delivery { body, _busy: answer.busy, _held: answer.held })))
+            let (delivery, busy, held) = (answer.delivery, answer.busy, answer.held);
+            let is_watched = delivery.is_some() || busy.is_some() || held.iter().any(Option::is_some);
+            let watched = |body| Bytes::from_owner(Delivered { body, _delivery: delivery, _busy: busy, _held: held });
+            Content::Whole(Some(if is_watched { watched(body) } else { body.into() }))
         }
         Given::Pieces(source) => Content::Pieces(source),
     };
@@ -157,13 +161,14 @@ pub(super) fn respond(answer: Answer, sending: Sending, line: Line, signals: Arc
 }
 
 /// A body that keeps its request busy until hyper has written the last byte of it and lets go.
-struct Delivery {
+struct Delivered {
     body: Vec<u8>,
+    _delivery: Option<Delivery>,
     _busy: Option<Busy>,
-    _held: Option<Held>,
+    _held: [Option<Held>; 2],
 }
 
-impl AsRef<[u8]> for Delivery {
+impl AsRef<[u8]> for Delivered {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }

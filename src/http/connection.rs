@@ -29,14 +29,15 @@ use tokio::time::{Instant, interval, timeout};
 /// hyper's own buffer of an HTTP/1 connection, in and out. Heads are bounded by the gate.
 const BUFFER: usize = 64 * 1024;
 
-/// How much one HTTP/2 connection may ask for: requests at once, header bytes of one request (twice what is accepted, for
-/// h2 itself would answer without words), body bytes not yet read of one request and of all; and how many streams it may have reset before we took note (CVE-2023-44487) or made us
-/// reset (CVE-2025-8671) before it is told to go away.
-const STREAMS: u32 = 64;
+/// How much one HTTP/2 connection may ask for besides its streams: header bytes of one request (twice what is accepted, for h2 itself
+/// would answer without words), body bytes not yet read of one request and of all; and how many streams it may have reset before we
+/// took note (CVE-2023-44487) or made us reset (CVE-2025-8671) before it is told to go away. Of the latter a client that has not yet
+/// read how many it may have can cause a hundred with one burst.
 const HEADER_LIST: u32 = 32 * 1024;
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
 const RESETS: usize = 20;
+const CAUSED_RESETS: usize = 128;
 
 /// How often an HTTP/2 connection is looked after.
 const LOOK: Duration = Duration::from_secs(1);
@@ -103,19 +104,19 @@ async fn serve_http1<H: Handler>(gate: Gate, front: Arc<Front<H>>, wire: Wire) {
 async fn serve_http2<H: Handler>(gate: Gate, front: Arc<Front<H>>, wire: Wire) {
     let mut draining = front.draining.clone();
     let idle = front.settings.idle_time;
-    let watched = Arc::clone(&wire.presence);
+    let (watched, streams) = (Arc::clone(&wire.presence), front.settings.streams);
     let service = service_fn(move |request: Request<Incoming>| {
         let (front, wire) = (Arc::clone(&front), wire.clone());
         async move { Ok::<_, Infallible>(exchange::run(front, wire, request).await) }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(streams)
         .max_header_list_size(HEADER_LIST)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_pending_accept_reset_streams(RESETS)
-        .max_local_error_reset_streams(RESETS);
+        .max_local_error_reset_streams(CAUSED_RESETS);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(gate), service));
     let mut look = interval(LOOK);
     let mut is_leaving = false;
@@ -128,6 +129,8 @@ async fn serve_http2<H: Handler>(gate: Gate, front: Arc<Front<H>>, wire: Wire) {
                 connection.as_mut().graceful_shutdown();
             }
             now = look.tick() => {
+                // A client that is asked to go need not answer.
+                let idle = if is_leaving && !watched.has_something_to_take() { DRAIN_IDLE } else { idle };
                 if watched.is_overdue(now) || watched.waiting_since().is_some_and(|since| is_over(since, now, idle)) {
                     return;
                 }

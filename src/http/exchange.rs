@@ -5,12 +5,12 @@
 
 use super::answer::{Answer, REQUEST_ID, Sending, respond};
 use super::body::Body;
-use super::budget::{Budget, Held};
+use super::budget::{Budget, Carrier, Held, STREAM};
 use super::gate::{LARGEST_HEAD, Signals};
 use super::line::Line;
 use super::pieces::{self, Pieces};
 use super::presence::{Busy, Presence};
-use super::received::{self, Bodies, BodyFault};
+use super::received::{self, BodyFault};
 use super::{Front, Handler, Settings, head};
 use crate::client::Client;
 use crate::size::ByteSize;
@@ -41,6 +41,9 @@ pub struct Exchange {
     settings: Arc<Settings>,
     budget: Arc<Budget>,
     busy: Option<Busy>,
+    /// What the stream counts for, over HTTP/2, and what its head does, which goes with the exchange.
+    stream: Option<Held>,
+    head_held: Option<Held>,
     line: Line,
 }
 
@@ -79,9 +82,8 @@ impl Exchange {
     /// # Errors
     /// See [`BodyFault`]; the connection ends with the answer then.
     pub async fn read_body(&mut self, size: ByteSize) -> Result<Bytes, BodyFault> {
-        let bodies = if self.head.version == Version::HTTP_2 { Bodies::Many } else { Bodies::One };
         let Some(body) = self.body.take() else { return Ok(Bytes::new()) };
-        let read = received::read(body, size, self.settings.body_time, &self.budget, bodies).await?;
+        let read = received::read(body, size, self.settings.body_time, &self.budget, self.carrier()).await?;
         self.line.bytes_in = read.len();
         Ok(read)
     }
@@ -89,7 +91,7 @@ impl Exchange {
     /// Counts `bytes` that the request takes in memory.
     #[must_use]
     pub fn hold(&self, bytes: usize) -> Room {
-        Room { _held: self.budget.count(bytes) }
+        Room { _held: self.budget.count(bytes, self.carrier()) }
     }
 
     /// The request was read and is worked on from now on: its connection is not closed to make room for others. `false` when it
@@ -109,15 +111,30 @@ impl Exchange {
         start: impl FnOnce(Pieces) -> AbortHandle,
     ) -> Answer {
         let (time, budget) = (self.settings.body_time, Arc::clone(&self.budget));
-        let source = pieces::channel(most.as_usize(), time, budget, self.busy.take(), start);
+        let presence = Arc::clone(&self.wire.presence);
+        let busy = self.busy.take().or_else(|| presence.begin());
+        let kept = (busy, self.stream.take());
+        let source = pieces::channel(most.as_usize(), time, budget, presence, kept, start);
         Answer::in_pieces(content_type, source)
+    }
+
+    fn carrier(&self) -> Carrier {
+        if self.head.version == Version::HTTP_2 { Carrier::Stream } else { Carrier::Connection }
+    }
+
+    /// Counts what a stream of HTTP/2 takes whatever comes of it; `false` when its head is a large one and there is no room for it.
+    fn count_stream(&mut self) -> bool {
+        if self.carrier() == Carrier::Connection {
+            return true;
+        }
+        self.stream = Some(self.budget.count_all(STREAM));
+        self.head_held = self.budget.count(size_of_head(&self.head.headers), Carrier::Stream);
+        self.head_held.is_none() || self.budget.has_room()
     }
 
     /// Whether the head, over HTTP/2, is larger than over HTTP/1, where the gate has seen to it.
     fn is_head_too_large(&self) -> bool {
-        let size =
-            |headers: &HeaderMap| headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        self.head.version == Version::HTTP_2 && LARGEST_HEAD < size(&self.head.headers)
+        self.head.version == Version::HTTP_2 && LARGEST_HEAD < size_of_head(&self.head.headers)
     }
 
     /// The answer to a request that is meant for another server, or that a web page of another origin posts.
@@ -149,16 +166,19 @@ impl Exchange {
     /// Counts what the answer holds, and from when on it is the client's to take.
     fn settle(&mut self, answer: &mut Answer) {
         let Some(size) = answer.size_in_memory() else { return };
-        answer.held = self.budget.count(size);
-        if answer.held.is_some() && !self.budget.has_room() {
+        let carrier = self.carrier();
+        let mut held = self.budget.count(size, carrier);
+        if held.is_some() && !self.budget.has_room() {
             // The script has run, and nothing of it is left: it can run again.
             *answer = Answer::no_room();
-            self.busy = None;
+            (self.busy, held) = (None, None);
         }
-        if let Some(mut busy) = self.busy.take() {
-            busy.deliver(Instant::now() + self.settings.body_time);
-            answer.busy = Some(busy);
+        if carrier == Carrier::Stream {
+            // Over HTTP/1 the gate sees to it.
+            answer.delivery = Some(self.wire.presence.deliver(Instant::now() + self.settings.body_time));
         }
+        answer.busy = self.busy.take();
+        answer.held = [held, self.stream.take()];
     }
 
     fn finish(mut self, mut answer: Answer) -> Response<Body> {
@@ -170,11 +190,16 @@ impl Exchange {
         self.line.answer(answer.status, answer.code, answer.spent, answer.size());
         let sending = Sending {
             id: self.line.id.clone(),
-            close: !answer.is_read || self.wire.signals.draining.load(Ordering::Relaxed),
+            close: self.carrier() == Carrier::Connection
+                && (!answer.is_read || self.wire.signals.draining.load(Ordering::Relaxed)),
             head_only: self.head.method == Method::HEAD,
         };
         respond(answer, sending, self.line, self.wire.signals)
     }
+}
+
+fn size_of_head(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// Answers one request.
@@ -185,9 +210,13 @@ pub(super) async fn run<H: Handler>(front: Arc<Front<H>>, wire: Wire, request: R
     let route = front.handler.route(head.uri.path());
     let line = Line::begin(id, &head.method, route, wire.client, front.handler.isolation());
     let (settings, budget) = (Arc::clone(&front.settings), Arc::clone(&front.budget));
-    let mut exchange = Exchange { head, body: Some(body), wire, settings, budget, busy: None, line };
+    let mut exchange =
+        Exchange { head, body: Some(body), wire, settings, budget, busy: None, stream: None, head_held: None, line };
+    let has_room = exchange.count_stream();
     let answer = if exchange.is_head_too_large() {
         Answer::error(head::TOO_LARGE.status, "malformed", head::TOO_LARGE.message).unread()
+    } else if !has_room {
+        Answer::no_room().unread()
     } else if let Some(answer) = exchange.is_not_ours().filter(|_| !front.handler.is_health_check(exchange.path())) {
         answer
     } else {

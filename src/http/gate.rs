@@ -35,7 +35,7 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// How long an idle connection of a draining server may still send a request that was under way.
 pub(super) const DRAIN_IDLE: Duration = Duration::from_millis(250);
 
-/// How long a client may take; see `HttpSettings`.
+/// How long a client may take; see `Settings`.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
     pub(super) header: Duration,
@@ -234,7 +234,7 @@ impl Gate {
         Poll::Ready(Ok(()))
     }
 
-    /// Watches a write: hyper's answer must be out in time, counted from the first moment the client doesn't take it.
+    /// Watches a write: hyper's answer, or what it has of it, must be out in time, counted from the first moment the client doesn't take it.
     fn watch_write<T>(&mut self, cx: &mut Context<'_>, write: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match write {
             Poll::Pending if stalls(&mut self.stall, self.times.body, cx) => {
@@ -295,7 +295,9 @@ impl AsyncWrite for Gate {
         gate.stall.clear();
         if matches!(gate.phase, Phase::Answer) && gate.signals.answered.swap(false, Ordering::Relaxed) {
             gate.phase = Phase::Head { line: 0, started: false };
-            gate.deadline.set(Instant::now() + gate.times.idle);
+            let is_draining = gate.signals.draining.load(Ordering::Relaxed);
+            let time = if is_draining { DRAIN_IDLE.min(gate.times.idle) } else { gate.times.idle };
+            gate.deadline.set(Instant::now() + time);
             // hyper's last read is still pending: nothing but this wakes it for the deadline, or for what is here already.
             if gate.deadline.poll_passed(cx) || !gate.input.bytes().is_empty() {
                 cx.waker().wake_by_ref();

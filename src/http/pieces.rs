@@ -6,7 +6,7 @@
 
 use super::budget::{Budget, Held};
 use super::line::Spent;
-use super::presence::Busy;
+use super::presence::{Busy, Delivery, Presence};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 /// Where the pieces are put.
 pub struct Pieces(Arc<Shared>);
 
-/// There is no room for the piece: the client has not taken what was sent before, or is gone.
+/// There is no room for the piece: the client has not taken what was sent before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
@@ -52,6 +52,7 @@ struct Shared {
     budget: Arc<Budget>,
     /// How long the client may take for the next piece.
     time: Duration,
+    presence: Arc<Presence>,
 }
 
 struct State {
@@ -59,12 +60,17 @@ struct State {
     /// Bytes put and not yet taken by the client, those that hyper holds included.
     outstanding: usize,
     ended: Option<Ending>,
-    /// The client is gone: a piece that was still queued would keep this, and so itself, for ever.
-    is_abandoned: bool,
     waker: Option<Waker>,
-    /// Keeps the connection from being closed for others, and knows the client's deadline.
-    busy: Option<Busy>,
+    /// Until when the client must have taken the next piece; `None` while there is none to take.
+    delivery: Option<Delivery>,
+    /// Whether the client is still there.
+    is_open: bool,
+    kept: Kept,
 }
+
+/// What lasts as long as the answer does, until the client has its last piece or has left: what keeps the connection from being closed
+/// for others, and what the stream counts for.
+pub(super) type Kept = (Option<Busy>, Option<Held>);
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -85,11 +91,13 @@ pub(super) fn channel(
     most: usize,
     time: Duration,
     budget: Arc<Budget>,
-    busy: Option<Busy>,
+    presence: Arc<Presence>,
+    kept: Kept,
     start: impl FnOnce(Pieces) -> AbortHandle,
 ) -> Source {
-    let state = State { queue: VecDeque::new(), outstanding: 0, ended: None, is_abandoned: false, waker: None, busy };
-    let shared = Arc::new(Shared { state: Mutex::new(state), most, budget, time });
+    let (queue, outstanding, ended, waker) = (VecDeque::new(), 0, None, None);
+    let state = State { queue, outstanding, ended, waker, delivery: None, is_open: true, kept };
+    let shared = Arc::new(Shared { state: Mutex::new(state), most, budget, time, presence });
     let task = start(Pieces(Arc::clone(&shared)));
     Source { shared, task }
 }
@@ -105,14 +113,15 @@ impl Pieces {
         }
         let size = piece.len();
         let mut state = self.0.lock();
-        let has_room = size <= self.0.most.saturating_sub(state.outstanding) && self.0.budget.has_room();
-        if state.is_abandoned || !has_room {
+        if !state.is_open {
+            // The client is gone, and this task with it at its next await. What is kept here would keep itself.
+            return Ok(());
+        }
+        if size > self.0.most.saturating_sub(state.outstanding) || !self.0.budget.has_room() {
             return Err(Full);
         }
-        if state.outstanding == 0
-            && let Some(busy) = &mut state.busy
-        {
-            busy.deliver(Instant::now() + self.0.time);
+        if state.outstanding == 0 {
+            state.delivery = Some(self.0.presence.deliver(Instant::now() + self.0.time));
         }
         state.outstanding += size;
         let held = self.0.budget.count_all(piece.capacity());
@@ -155,13 +164,13 @@ impl Drop for Outstanding {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.outstanding -= self.piece.len();
-        let all_taken = state.outstanding == 0;
-        if let Some(busy) = &mut state.busy {
-            if all_taken {
-                busy.is_taken();
-            } else {
-                busy.deliver(Instant::now() + self.shared.time);
+        if state.outstanding == 0 {
+            state.delivery = None;
+            if !state.is_open {
+                state.kept = Kept::default();
             }
+        } else if let Some(delivery) = &state.delivery {
+            delivery.prolong(Instant::now() + self.shared.time);
         }
     }
 }
@@ -184,19 +193,21 @@ impl Drop for Source {
     fn drop(&mut self) {
         self.task.abort();
         let mut state = self.shared.lock();
-        state.is_abandoned = true;
-        let (queue, busy) = (std::mem::take(&mut state.queue), state.busy.take());
+        state.is_open = false;
+        let queue = std::mem::take(&mut state.queue);
         drop(state);
         // Each of them takes the lock.
         drop(queue);
-        drop(busy);
+        let mut state = self.shared.lock();
+        if state.outstanding == 0 {
+            state.kept = Kept::default();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::presence::Presence;
     use crate::size::ByteSize;
     use std::future::poll_fn;
 
@@ -219,7 +230,8 @@ mod tests {
             let budget = Arc::new(Budget::new(ByteSize(1000)));
             let presence = Arc::new(Presence::new());
             let (sender, receiver) = tokio::sync::oneshot::channel();
-            let mut source = channel(10, TIME, Arc::clone(&budget), presence.begin(), |pieces| {
+            let kept = (presence.begin(), Some(budget.count_all(1)));
+            let mut source = channel(10, TIME, Arc::clone(&budget), Arc::clone(&presence), kept, |pieces| {
                 assert!(sender.send(pieces).is_ok());
                 tokio::spawn(std::future::pending::<()>()).abort_handle()
             });
@@ -247,28 +259,11 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_for_a_client_that_is_gone_is_not_kept() {
-        with_runtime(async {
-            let budget = Arc::new(Budget::new(ByteSize(1000)));
-            let (sender, receiver) = tokio::sync::oneshot::channel();
-            let source = channel(10, TIME, Arc::clone(&budget), None, |pieces| {
-                assert!(sender.send(pieces).is_ok());
-                tokio::spawn(std::future::pending::<()>()).abort_handle()
-            });
-            let pieces = receiver.await.expect("it was sent");
-            assert_eq!(pieces.put(vec![1; 6]), Ok(()));
-            drop(source);
-            assert_eq!(pieces.put(vec![2; 1]), Err(Full));
-            assert!(!budget.holds_anything(), "neither what was queued before nor after");
-        });
-    }
-
-    #[test]
     fn the_task_ends_with_the_client() {
         with_runtime(async {
             let budget = Arc::new(Budget::new(ByteSize(1000)));
             let (alive, ended) = tokio::sync::oneshot::channel::<()>();
-            let source = channel(10, TIME, budget, None, |pieces| {
+            let source = channel(10, TIME, budget, Arc::new(Presence::new()), Kept::default(), |pieces| {
                 let task = async move {
                     let _ = (pieces.put(vec![1]), &alive);
                     std::future::pending::<()>().await;

@@ -23,9 +23,12 @@ struct State {
 }
 
 /// A request in work. Dropped when its answer has left our hands, or when it was given up.
-pub(super) struct Busy {
+pub(super) struct Busy(Arc<Presence>);
+
+/// An answer, or a piece of one, that is the client's to take until a point in time. Dropped when it was taken, or given up.
+pub(super) struct Delivery {
     presence: Arc<Presence>,
-    delivery: Option<u64>,
+    number: u64,
 }
 
 impl Presence {
@@ -50,7 +53,17 @@ impl Presence {
         }
         state.busy += 1;
         drop(state);
-        Some(Busy { presence: Arc::clone(self), delivery: None })
+        Some(Busy(Arc::clone(self)))
+    }
+
+    /// From now on there is something for the client to take, until `until`.
+    pub(super) fn deliver(self: &Arc<Self>, until: Instant) -> Delivery {
+        let mut state = self.state();
+        let number = state.next_delivery;
+        state.next_delivery += 1;
+        state.deliveries.push((number, until));
+        drop(state);
+        Delivery { presence: Arc::clone(self), number }
     }
 
     /// Since when the connection waits for its client; `None` while it is busy, or may be.
@@ -66,39 +79,38 @@ impl Presence {
         state.evicted
     }
 
+    /// Whether there is an answer that the client has yet to take.
+    pub(super) fn has_something_to_take(&self) -> bool {
+        !self.state().deliveries.is_empty()
+    }
+
     /// Whether an answer is still not taken although its time is up.
     pub(super) fn is_overdue(&self, now: Instant) -> bool {
         self.state().deliveries.iter().any(|(_, until)| *until <= now)
     }
 }
 
-impl Busy {
-    /// From now on the answer, or the next piece of it, is the client's to take, until `until`.
-    pub(super) fn deliver(&mut self, until: Instant) {
+impl Delivery {
+    /// The client took a part, and has until `until` for the next.
+    pub(super) fn prolong(&self, until: Instant) {
         let mut state = self.presence.state();
-        if let Some(delivery) = state.deliveries.iter_mut().find(|(number, _)| Some(*number) == self.delivery) {
+        if let Some(delivery) = state.deliveries.iter_mut().find(|(number, _)| *number == self.number) {
             delivery.1 = until;
-            return;
         }
-        let number = state.next_delivery;
-        state.next_delivery += 1;
-        state.deliveries.push((number, until));
-        drop(state);
-        self.delivery = Some(number);
     }
+}
 
-    /// The client has taken what there was; more may come.
-    pub(super) fn is_taken(&mut self) {
-        if let Some(number) = self.delivery.take() {
-            self.presence.state().deliveries.retain(|(other, _)| *other != number);
-        }
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let mut state = self.presence.state();
+        state.deliveries.retain(|(other, _)| *other != self.number);
+        state.last = Some(Instant::now());
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.is_taken();
-        let mut state = self.presence.state();
+        let mut state = self.0.state();
         state.busy -= 1;
         state.last = Some(Instant::now());
     }
@@ -128,16 +140,15 @@ mod tests {
     fn an_answer_is_overdue_until_it_is_taken() {
         let presence = Arc::new(Presence::new());
         let now = Instant::now();
-        let mut busy = presence.begin().expect("not evicted");
-        busy.deliver(now + Duration::from_secs(1));
+        let delivery = presence.deliver(now + Duration::from_secs(1));
         assert!(!presence.is_overdue(now));
         assert!(presence.is_overdue(now + Duration::from_secs(1)));
-        busy.deliver(now + Duration::from_secs(2));
+        delivery.prolong(now + Duration::from_secs(2));
         assert!(!presence.is_overdue(now + Duration::from_secs(1)), "the time began anew");
-        busy.is_taken();
-        assert!(!presence.is_overdue(now + Duration::from_secs(2)));
-        busy.deliver(now + Duration::from_secs(1));
-        drop(busy);
+        let other = presence.deliver(now + Duration::from_secs(1));
+        drop(delivery);
+        assert!(presence.is_overdue(now + Duration::from_secs(1)), "the other is still there");
+        drop(other);
         assert!(!presence.is_overdue(now + Duration::from_secs(9)));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Runs in the supervisor. hyper has no deadline for a body and no limit on it.
 
-use super::budget::{Budget, Held, SMALL};
+use super::budget::{Budget, Carrier, Held, SMALL};
 use crate::size::ByteSize;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -30,35 +30,26 @@ struct Arrived {
     held: Option<Held>,
 }
 
-/// How many bodies a connection may bring at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bodies {
-    /// HTTP/1: small ones need no counting.
-    One,
-    /// HTTP/2.
-    Many,
-}
-
 /// Reads the whole body.
 pub(super) async fn read(
     body: Incoming,
     size: ByteSize,
     time: Duration,
     budget: &Arc<Budget>,
-    bodies: Bodies,
+    carrier: Carrier,
 ) -> Result<Bytes, BodyFault> {
     let announced = body.size_hint().lower();
     if announced > size.0 {
         return Err(BodyFault::TooLarge);
     }
-    if (bodies == Bodies::Many || announced > SMALL as u64) && !budget.has_room() {
+    if (carrier == Carrier::Stream || announced > SMALL as u64) && !budget.has_room() {
         return Err(BodyFault::NoRoom);
     }
-    let whole = collect(body, size.as_usize(), budget, bodies);
+    let whole = collect(body, size.as_usize(), budget, carrier);
     tokio::time::timeout(time, whole).await.map_err(|_| BodyFault::TooSlow)?
 }
 
-async fn collect(mut body: Incoming, size: usize, budget: &Arc<Budget>, bodies: Bodies) -> Result<Bytes, BodyFault> {
+async fn collect(mut body: Incoming, size: usize, budget: &Arc<Budget>, carrier: Carrier) -> Result<Bytes, BodyFault> {
     let mut arrived = Arrived::default();
     while let Some(frame) = body.frame().await {
         // Trailers are dropped: nothing here reads them.
@@ -70,11 +61,7 @@ async fn collect(mut body: Incoming, size: usize, budget: &Arc<Budget>, bodies: 
             return Ok(piece);
         }
         arrived.bytes.extend_from_slice(&piece);
-        let bytes = arrived.bytes.capacity();
-        arrived.held = match bodies {
-            Bodies::One => budget.count(bytes),
-            Bodies::Many => Some(budget.count_all(bytes)),
-        };
+        arrived.held = budget.count(arrived.bytes.capacity(), carrier);
         if arrived.held.is_some() && !budget.has_room() {
             return Err(BodyFault::NoRoom);
         }
