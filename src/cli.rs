@@ -4,6 +4,7 @@
 //! has one name, one default and one description.
 
 mod doctor;
+mod give_back;
 mod healthcheck;
 mod layers;
 mod run;

@@ -142,6 +142,7 @@ async fn serve(config: Config) -> i32 {
             supervisor.drain();
         }
     };
+    tokio::spawn(super::give_back::after_bursts());
     let api = Arc::new(Api::new(supervisor, protocols));
     http::serve(listener, api, settings, shutdown).await;
     tracing::info!("drained");

@@ -1,6 +1,6 @@
 //! Memory by the page: huge pages, fewer mappings, copies made before they are needed.
 //!
-//! Used in the zygote, `touch` in its children, `give_back_large_blocks` in the supervisor. Nothing depends on these calls but time: whoever makes them goes on when
+//! Used in the zygote, `touch` in its children, `give_back_large_blocks` and `give_back_what_is_free` in the supervisor. Nothing depends on these calls but time: whoever makes them goes on when
 //! one is refused.
 #![expect(unsafe_code, reason = "a part of `sys`, the one place for raw system calls")]
 
@@ -29,6 +29,16 @@ pub fn give_back_large_blocks() {
         // SAFETY: it sets one number.
         unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
     }
+}
+
+/// Gives the pages back to the system that were freed and that the C allocator keeps, in all of its arenas. It holds up whoever
+/// wants memory of an arena meanwhile, for about as long as it takes to look at what is free there.
+pub fn give_back_what_is_free() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes only what is free, under the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
 
 fn advise(range: &Range<usize>, advice: c_int) -> Result<(), Errno> {

@@ -3,7 +3,7 @@
 
 use driver::client::Connection;
 use driver::lone_tests;
-use driver::server::{PATIENCE, Server};
+use driver::server::{PATIENCE, Server, eventually};
 use driver::tests;
 use libtest_mimic::Trial;
 use serde_json::json;
@@ -26,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         connections_have_a_cap,
         http2_serves_the_same_contract,
         sizes_are_settings,
+        memory_comes_back_after_a_flood,
         names_and_origins_are_settings,
         http2_names_count_too,
         health_is_told_under_any_name,
@@ -364,6 +365,38 @@ fn health_is_told_under_any_name() {
         connection.answer().expect("an answer").status
     };
     assert_eq!(["/healthz", "/livez", "/readyz", "/version", "/capabilities"].map(asked), [200, 200, 200, 421, 421]);
+}
+
+/// Requests over HTTP/2 whose answers nobody takes.
+fn memory_comes_back_after_a_flood() {
+    const STREAMS: u32 = 64;
+    let server = quick(&[]);
+    for _ in 0..20 {
+        server.check("def main():\n    return 1", &1.into());
+    }
+    let before = server.resident();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // No room for the body of any answer; then GET /version for `localhost`, by the static table (RFC 7541, appendix A).
+    bytes.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    let head = [&[0x82, 0x86, 0x04, 8][..], b"/version", &[0x01, 9], b"localhost"].concat();
+    for number in 0..STREAMS {
+        bytes.extend([0, 0, u8::try_from(head.len()).expect("short"), 1, 5]);
+        bytes.extend((2 * number + 1).to_be_bytes());
+        bytes.extend_from_slice(&head);
+    }
+    let mut flood: Vec<Connection> = (0..300).map(|_| server.connect()).collect();
+    for connection in &mut flood {
+        // The server may have closed it: that is one way not to hold anything.
+        let _ = connection.send(&bytes);
+    }
+    // All is answered, and held, when it grows no more.
+    let mut last = 0;
+    while last < server.resident() {
+        last = server.resident();
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    drop(flood);
+    eventually("the memory is back", || server.resident() < before + 20 * 1024);
 }
 
 fn sizes_are_settings() {
