@@ -241,6 +241,13 @@ impl Job {
         &self.script
     }
 
+    /// How much memory it takes, in bytes.
+    #[must_use]
+    pub fn size_in_memory(&self) -> usize {
+        let texts = self.script.capacity() + self.stdin.capacity();
+        texts + self.args.size_in_memory() + self.kwargs.size_in_memory()
+    }
+
     /// Positional arguments of `main`: a list.
     #[must_use]
     pub fn args(&self) -> &Value {

@@ -37,6 +37,22 @@ pub enum Token {
     Map(u32),
 }
 
+impl Token {
+    /// What it takes besides itself.
+    fn size_on_heap(&self) -> usize {
+        match self {
+            Self::BigInt(text) | Self::Str(text) => block(text.capacity()),
+            Self::Bytes(bytes) => block(bytes.capacity()),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::List(_) | Self::Map(_) => 0,
+        }
+    }
+}
+
+/// What glibc's allocator takes for `bytes`: a word more, in sixteens, 32 at least (malloc.c, `request2size`).
+fn block(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
+}
+
 /// Why a list of tokens is no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
@@ -172,6 +188,20 @@ impl Value {
     #[must_use]
     pub fn tokens(&self) -> &[Token] {
         &self.0
+    }
+
+    /// How much memory it takes, in bytes, its texts' blocks on the heap and whatever room they have to spare included.
+    #[must_use]
+    pub fn size_in_memory(&self) -> usize {
+        self.0.capacity() * size_of::<Token>() + self.0.iter().map(Token::size_on_heap).sum::<usize>()
+    }
+
+    /// Whether it takes more than `bytes`; found without looking at all of a large one.
+    #[must_use]
+    pub fn is_larger_than(&self, bytes: usize) -> bool {
+        let mut left = bytes;
+        let mut fits = |size: usize| left.checked_sub(size).inspect(|rest| left = *rest).is_some();
+        !(fits(self.0.capacity() * size_of::<Token>()) && self.0.iter().all(|token| fits(token.size_on_heap())))
     }
 
     /// Appends the value as JSON text to `out`; at most `limit` bytes are added.
@@ -354,5 +384,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_value_counts_what_it_takes() {
+        let of = |tokens: Vec<Token>| Value::try_from(tokens).expect("a value");
+        let many = of([vec![Token::List(1000)], vec![Token::Str("x".to_owned()); 1000]].concat());
+        // Each text of one letter has a block of 32 bytes besides its token.
+        assert!(many.size_in_memory() >= 1000 * (size_of::<Token>() + 32));
+        assert!(many.is_larger_than(40_000) && !many.is_larger_than(many.size_in_memory()));
+        let mut roomy = vec![Token::Null];
+        roomy.reserve(5000);
+        assert!(of(roomy).size_in_memory() >= 5000 * size_of::<Token>(), "room to spare takes memory too");
     }
 }

@@ -7,13 +7,10 @@ use super::Api;
 use super::native::encode::{Encoded, encode};
 use super::native::request;
 use crate::http::{Answer, BodyFault, Exchange, Spent};
-use crate::job::Job;
 use crate::outcome::Refusal;
 use crate::service::Service;
-use crate::value::Token;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use hyper::{HeaderMap, StatusCode};
-use std::mem::size_of;
 use std::time::Instant;
 
 /// Serves one request.
@@ -29,7 +26,8 @@ pub(super) async fn execute<S: Service>(api: &Api<S>, exchange: &mut Exchange) -
         Ok(job) => job,
         Err(request::Wrong(sentence)) => return Answer::error(StatusCode::BAD_REQUEST, "wrong_request", &sentence),
     };
-    let _room = exchange.hold(body.len() + size_in_memory(&job));
+    // The job, and the frame in which it goes to the child: about as large as the body, in a buffer that doubles as it grows.
+    let _room = exchange.hold(job.size_in_memory() + 2 * body.len());
     drop(body);
 
     if !exchange.begin() {
@@ -47,11 +45,6 @@ pub(super) async fn execute<S: Service>(api: &Api<S>, exchange: &mut Exchange) -
             answer
         }
     }
-}
-
-/// Many small arguments are far larger as tokens than as text.
-fn size_in_memory(job: &Job) -> usize {
-    (job.args().tokens().len() + job.kwargs().tokens().len()) * size_of::<Token>()
 }
 
 fn not_read<S>(fault: BodyFault, api: &Api<S>) -> Answer {
