@@ -4,10 +4,12 @@
 //! connections through [`Exchange`] and whoever runs scripts through [`Service`], and must never hold anything of one request when
 //! the next comes.
 
+mod aside;
 mod execute;
 pub mod native;
 mod routes;
 
+use self::aside::Aside;
 use crate::http::{Answer, Exchange, Handler};
 use crate::job::Bounds;
 use crate::service::Service;
@@ -23,6 +25,8 @@ pub struct Settings {
     pub body_size: ByteSize,
     /// Largest result, as JSON.
     pub result_size: ByteSize,
+    /// How many large requests and results are read and written at once.
+    pub large_at_once: usize,
 }
 
 /// All protocols, over one service.
@@ -30,13 +34,14 @@ pub struct Settings {
 pub struct Api<S> {
     service: Arc<S>,
     settings: Settings,
+    aside: Aside,
 }
 
 impl<S: Service> Api<S> {
     /// For `service`.
     #[must_use]
     pub fn new(service: Arc<S>, settings: Settings) -> Self {
-        Self { service, settings }
+        Self { service, settings, aside: Aside::new(settings.large_at_once) }
     }
 }
 

@@ -4,11 +4,14 @@
 //! right. It must never run a job whose request was not read to its end.
 
 use super::Api;
+use super::aside::LARGE;
 use super::native::encode::{Encoded, encode};
 use super::native::request;
 use crate::http::{Answer, BodyFault, Exchange, Spent};
-use crate::outcome::Refusal;
+use crate::job::{Include, Job};
+use crate::outcome::{Captured, Outcome, Refusal, Report};
 use crate::service::Service;
+use bytes::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use hyper::{HeaderMap, StatusCode};
 use std::time::Instant;
@@ -22,7 +25,7 @@ pub(super) async fn execute<S: Service>(api: &Api<S>, exchange: &mut Exchange) -
         Ok(body) => body,
         Err(fault) => return not_read(fault, api),
     };
-    let job = match request::parse(&body, &api.settings.bounds) {
+    let job = match parse(api, &body).await {
         Ok(job) => job,
         Err(request::Wrong(sentence)) => return Answer::error(StatusCode::BAD_REQUEST, "wrong_request", &sentence),
     };
@@ -38,13 +41,41 @@ pub(super) async fn execute<S: Service>(api: &Api<S>, exchange: &mut Exchange) -
         Err(refusal) => refused(&refusal),
         Ok(report) => {
             let begun = Instant::now();
-            let Encoded { status, code, body } =
-                encode(&report, include, api.settings.result_size, api.service.isolation());
+            let timing = report.timing;
+            let Encoded { status, code, body } = encoded(api, report, include).await;
             let mut answer = Answer::new(status, code, body);
-            answer.spent = Some(Spent { timing: report.timing, encode: begun.elapsed() });
+            answer.spent = Some(Spent { timing, encode: begun.elapsed() });
             answer
         }
     }
+}
+
+/// Reads a body as a job.
+async fn parse<S: Service>(api: &Api<S>, body: &Bytes) -> Result<Job, request::Wrong> {
+    let bounds = api.settings.bounds;
+    if body.len() <= LARGE {
+        return request::parse(body, &bounds);
+    }
+    let body = body.clone();
+    api.aside.run(move || request::parse(&body, &bounds)).await
+}
+
+/// Writes a report as an answer's body; the report is gone then.
+async fn encoded<S: Service>(api: &Api<S>, report: Report, include: Include) -> Encoded {
+    let (size, isolation) = (api.settings.result_size, api.service.isolation());
+    let is_large = is_large(&report);
+    let encode = move || encode(&report, include, size, isolation);
+    if is_large { api.aside.run(encode).await } else { encode() }
+}
+
+/// Whether it takes long to write.
+fn is_large(report: &Report) -> bool {
+    let is_long = |output: &Option<Captured>| output.as_ref().is_some_and(|output| output.kept.len() > LARGE);
+    let is_large = match &report.outcome {
+        Outcome::Returned(value) => value.is_larger_than(LARGE),
+        Outcome::Failed(_) => false,
+    };
+    is_large || is_long(&report.stdout) || is_long(&report.stderr)
 }
 
 fn not_read<S>(fault: BodyFault, api: &Api<S>) -> Answer {

@@ -63,7 +63,12 @@ fn front(config: &Config) -> http::Settings {
 
 /// The protocols' part of them.
 fn protocols(config: &Config) -> api::Settings {
-    api::Settings { bounds: config.bounds(), body_size: config.body_size, result_size: config.result_size }
+    api::Settings {
+        bounds: config.bounds(),
+        body_size: config.body_size,
+        result_size: config.result_size,
+        large_at_once: machine::cores(),
+    }
 }
 
 /// How many clients may be connected at once: as many as the settings say, and no more than leave descriptors for the children.
