@@ -19,7 +19,9 @@ pub trait Service: Send + Sync + 'static {
     /// Whether a script posted now would be run: an interpreter is warm and the service is not draining.
     fn ready(&self) -> bool;
 
-    /// Whether the service works at all; `false` asks the platform to restart it.
+    /// Whether the service works at all; `false` asks the platform to restart it, and is said only where a restart would help: what
+    /// starts or reaps processes is gone, so that no script can be run in this process any more. That children can't be made just now
+    /// is [`Service::ready`]'s to tell.
     fn alive(&self) -> bool;
 
     /// The body of `GET /capabilities`.
