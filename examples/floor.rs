@@ -29,7 +29,7 @@ use mayfly::sys;
 use mayfly::sys::own_proc::{Alone, OwnProc};
 use mayfly::sys::pins::Pins;
 use mayfly::sys::{Cloned, HandedIn, OneWay};
-use mayfly::wire::{self, Hello, JobFrame, Reply};
+use mayfly::wire::{self, Down, Hello, JobFrame, Up};
 use mayfly::worker::child;
 use mayfly::worker::pages;
 use mayfly::worker::written::Written;
@@ -266,8 +266,8 @@ impl Floor<'_> {
             self.be_child(number, descriptors)
         };
         drop(descriptors);
-        match receive(ours.as_fd()).and_then(|frame| wire::decode::<Hello>(&frame).ok()) {
-            Some(Hello::Ready { .. }) => {}
+        match receive(ours.as_fd()).and_then(|frame| wire::decode::<Up>(&frame).ok()) {
+            Some(Up::Hello(Hello::Ready { .. })) => {}
             other => return Err(format!("the child is not ready: {other:?}").into()),
         }
         let ready = Instant::now();
@@ -275,12 +275,11 @@ impl Floor<'_> {
             script: self.orders.script.clone(),
             args: vec![mayfly::value::Token::List(0)],
             kwargs: vec![mayfly::value::Token::Map(0)],
-            stdin: String::new(),
             result_bytes: self.orders.result_bytes,
             captured: false,
         };
-        send(ours.as_fd(), &wire::encode(&job)?)?;
-        let reply = receive(ours.as_fd()).and_then(|frame| wire::decode::<Reply>(&frame).ok());
+        send(ours.as_fd(), &wire::encode(&Down::Job(job))?)?;
+        let reply = receive(ours.as_fd()).and_then(|frame| wire::decode::<Up>(&frame).ok());
         let answered = ready.elapsed().as_micros();
         if reply.is_none() {
             return Err("the child did not reply".into());
@@ -321,10 +320,11 @@ impl Floor<'_> {
 
     fn answer(&self, jailed: &Jailed) -> Outcome<()> {
         let channel = jailed.channel();
-        send(channel, &wire::encode(&Hello::Ready { cpu_ns: 0 })?)?;
+        send(channel, &wire::encode(&Up::Hello(Hello::Ready { cpu_ns: 0 }))?)?;
         let job = receive(channel).ok_or("no job came")?;
-        let reply = self.interpreter.run(jailed, wire::decode(&job)?);
-        send(channel, &wire::encode(&reply)?)?;
+        let Down::Job(job) = wire::decode(&job)? else { return Err("no job came".into()) };
+        let reply = self.interpreter.run(jailed, job, String::new());
+        send(channel, &wire::encode(&Up::Done(reply))?)?;
         let _ = receive(channel.as_fd());
         Ok(())
     }

@@ -39,6 +39,8 @@ pub struct Capabilities {
     pub script_bytes: u64,
     /// Size of a run's private /tmp, in bytes; 0 where it has none.
     pub tmp_bytes: u64,
+    /// Processes of scripts that were killed and have not ended, as those that wait for a disk. Each keeps its place.
+    pub unending: usize,
     /// Mayfly's version.
     pub version: &'static str,
 }
@@ -79,7 +81,8 @@ impl From<&Limits> for Shown {
 }
 
 impl Capabilities {
-    /// Of an instance with these settings, this jail root and these layers; `tmp_bytes` is the size of a run's /tmp.
+    /// Of an instance with these settings, this jail root and these layers; `tmp_bytes` is the size of a run's /tmp,
+    /// `unending` the number of processes that were killed and have not ended.
     #[must_use]
     pub fn new(
         config: &Config,
@@ -87,6 +90,7 @@ impl Capabilities {
         isolation: &'static str,
         layers: Vec<Finding<'_>>,
         tmp_bytes: u64,
+        unending: usize,
     ) -> Self {
         let state = |Finding { layer, missing }: Finding<'_>| {
             let why = missing.map(|why| why.to_string());
@@ -106,6 +110,7 @@ impl Capabilities {
             result_bytes: config.result_size.0,
             script_bytes: config.script_size.0,
             tmp_bytes,
+            unending,
             version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -9,6 +9,7 @@ pub mod command;
 pub mod launcher;
 pub mod nsjail;
 pub mod pool;
+pub mod pools;
 pub mod reaper;
 pub mod slots;
 pub mod zygote;

@@ -16,3 +16,33 @@ impl Client {
     /// This machine itself: `mayfly run`, which has no connection.
     pub const LOCAL: Self = Self { address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST) };
 }
+
+/// Whom a client shares its turns with: an IPv4 address, or a network of 64 bits, which is what one IPv6 customer has at least
+/// (RFC 6177).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Network(IpAddr);
+
+impl Client {
+    /// The network it is in.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        match self.address.to_canonical() {
+            IpAddr::V6(address) => Network(IpAddr::V6((address.to_bits() >> 64 << 64).into())),
+            address @ IpAddr::V4(_) => Network(address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_customer_are_one_network() {
+        let network = |text: &str| Client { address: text.parse().expect("an address") }.network();
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+    }
+}

@@ -20,8 +20,9 @@
 //!
 //! A folder belongs to one process, or to all. `tests/tidy.rs` holds the walls between them, and that no two folders need each other.
 //!
-//! The nouns, which every process may know: [`size`], [`value`], [`job`], [`outcome`], [`client`], [`hosts`], [`level`], [`layer`],
-//! [`step`], [`config`], [`capabilities`]. What crosses a descriptor, and by which number: [`wire`], [`orders`], [`handover`].
+//! The nouns, which every process may know: [`size`], [`value`], [`job`], [`outcome`], [`events`], [`client`], [`hosts`], [`level`],
+//! [`layer`], [`step`], [`config`], [`capabilities`]. What crosses a descriptor, and by which number: [`wire`], [`orders`],
+//! [`handover`].
 //!
 //! In the supervisor, from the client inwards: [`http`], the connections; [`api`], the protocols over them; [`service`], what
 //! these know of the rest; [`supervisor`], the way of a job; [`children`], the stock of processes; [`survey`], which isolation this
@@ -37,6 +38,7 @@ pub mod children;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod events;
 pub mod fault;
 pub mod handover;
 pub mod hosts;

@@ -66,6 +66,12 @@ pub struct Spawn {
 }
 
 impl Spawn {
+    /// For a job with these limits, under the ids of slot number `slot`.
+    #[must_use]
+    pub fn for_job(slot: u32, memory: u64, cpu: Duration) -> Self {
+        Self { slot, memory, cpu_seconds: ChildLimits::whole_seconds(cpu), purpose: Purpose::Job }
+    }
+
     /// The child's limits, on top of the address space that the interpreter has and the processor time that its start took.
     #[must_use]
     pub fn limits(self, address_space: u64, cpu_used: Duration) -> ChildLimits {

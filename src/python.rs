@@ -353,12 +353,11 @@ impl Interpreter {
             script: script.to_owned(),
             args: Vec::new(),
             kwargs: Vec::new(),
-            stdin: String::new(),
             result_bytes: 1 << 20,
             captured: false,
         };
         Python::attach(|py| {
-            let (_reply, remains) = execute::execute(py, &self.captured, &job, &|| ());
+            let (_reply, remains) = execute::execute(py, &self.captured, &job, "", &|| ());
             if let Some(module) = &remains.module {
                 // Its functions hold the dict that holds them.
                 module.dict().clear();
@@ -373,12 +372,12 @@ impl Interpreter {
     /// Runs the one job of this process, in its jail. When this returns all output was written, and no Python code
     /// runs any more as long as this thread stays out of Python.
     #[must_use]
-    pub fn run(&self, _jailed: &Jailed, job: JobFrame) -> Reply {
+    pub fn run(&self, _jailed: &Jailed, job: JobFrame, input: String) -> Reply {
         Python::attach(|py| {
-            let (reply, remains) = execute::execute(py, &self.captured, &job, &|| self.make_room());
+            let (reply, remains) = execute::execute(py, &self.captured, &job, &input, &|| self.make_room());
             remains.keep();
             // To free it would be work for nothing.
-            std::mem::forget(job);
+            std::mem::forget((job, input));
             reply
         })
     }

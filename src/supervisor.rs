@@ -9,16 +9,19 @@ pub mod output;
 pub mod routing;
 pub mod verdict;
 
-use self::admission::Admission;
+use self::admission::{Admission, Stay};
+use self::drive::Terms;
 use crate::capabilities::Capabilities;
 use crate::children::child::Child;
-use crate::children::cold::Nursery;
+use crate::children::cold::ColdStart;
 use crate::children::launcher::Launcher;
-use crate::children::pool::{Kind, Pool};
+use crate::children::pool::{Pool, Recipe, Seed};
+use crate::children::pools::Pools;
 use crate::children::reaper::Reaper;
 use crate::children::slots::Slots;
 use crate::client::Client;
 use crate::config::{Config, Refill, StartPath};
+use crate::events::Listener;
 use crate::fault::Faults;
 use crate::jail::{ChildLimits, Ids, Plan};
 use crate::job::{Job, Limits};
@@ -28,12 +31,12 @@ use crate::service::Service;
 use crate::survey::isolation::{Attempt, Tools, Unavailable};
 use crate::survey::layers::layers;
 use crate::survey::manifest::{Manifest, top};
-use crate::wire::{self, JobFrame};
+use crate::wire::{self, Down, JobFrame};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why the supervisor can't start.
 #[derive(Debug)]
@@ -79,13 +82,16 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// A service that could make no child for so long is not alive: what a process has gathered may be the cause.
+const STUCK: Duration = Duration::from_secs(30);
+
 /// Where children come from.
 #[derive(Debug)]
 enum Source {
-    /// Forked from warm zygotes: scripts that name a preloaded module go to the loaded one.
-    Warm { lean: Option<Pool>, loaded: Option<Pool> },
-    /// Each started by itself.
-    Cold(Nursery),
+    /// Forked from warm zygotes.
+    Warm(Pools),
+    /// Each is a process of its own from its start.
+    Cold(ColdStart),
 }
 
 /// The service, but for its front.
@@ -99,6 +105,8 @@ pub struct Supervisor {
     heavy: BTreeSet<String>,
     admission: Admission,
     source: Source,
+    launcher: Launcher,
+    reaper: Reaper,
     draining: AtomicBool,
 }
 
@@ -128,29 +136,28 @@ impl Supervisor {
         let preload: Vec<String> =
             config.preload.iter().filter(|module| manifest.has_module(module)).cloned().collect();
         let source = if config.start == StartPath::Cold || plan.level == Level::Nsjail {
-            Source::Cold(Nursery::new(plan.clone(), launcher, reaper, slots))
+            Source::Cold(ColdStart::new(plan.clone(), launcher.clone(), reaper.clone(), slots))
         } else {
-            let pool = |name, preload: Vec<String>| {
-                let kind = Kind {
+            let pool = |name, modules: Vec<String>| {
+                let recipe = Recipe {
                     name,
+                    seed: Seed::Modules(modules),
                     plan: plan.clone(),
-                    preload,
                     ready: config.ready,
                     limits: config.limits,
                     renew_forks: config.renew_forks,
                     renew_after: config.renew_after,
                 };
-                Pool::start(kind, launcher.clone(), reaper.clone(), slots.clone())
+                Pool::start(recipe, launcher.clone(), reaper.clone(), slots.clone())
             };
-            let has_files = plan.has_files();
-            Source::Warm {
+            let standard = routing::STANDARD_WHEN_LOADED.iter().map(|&name| name.to_owned());
+            let loaded: Vec<String> = standard.chain(preload.iter().cloned()).collect();
+            Source::Warm(match (preload.is_empty(), plan.has_files()) {
+                (true, _) => Pools::new(pool("lean", Vec::new()), Vec::new()),
                 // Where the jail has no files to import from, only what was preloaded can be imported.
-                lean: (has_files || preload.is_empty()).then(|| pool("lean", Vec::new())),
-                loaded: (!preload.is_empty()).then(|| {
-                    let standard = routing::STANDARD_WHEN_LOADED.iter().map(|&name| name.to_owned());
-                    pool("loaded", standard.chain(preload.iter().cloned()).collect())
-                }),
-            }
+                (false, false) => Pools::new(pool("loaded", loaded), Vec::new()),
+                (false, true) => Pools::new(pool("lean", Vec::new()), vec![pool("loaded", loaded)]),
+            })
         };
         Ok(Self {
             admission: Admission::new(config.concurrency, config.queue),
@@ -164,6 +171,8 @@ impl Supervisor {
                 .collect(),
             manifest,
             source,
+            launcher,
+            reaper,
             draining: AtomicBool::new(false),
             config,
         })
@@ -201,11 +210,8 @@ impl Supervisor {
     /// Waits until a first script can be served.
     pub async fn wait_ready(&self) {
         match &self.source {
-            Source::Warm { lean: Some(lean), loaded: Some(loaded) } => {
-                tokio::select! { () = lean.wait_warm() => {}, () = loaded.wait_warm() => {} }
-            }
-            Source::Warm { lean: Some(only), .. } | Source::Warm { loaded: Some(only), .. } => only.wait_warm().await,
-            Source::Warm { lean: None, loaded: None } | Source::Cold(_) => {}
+            Source::Warm(pools) => pools.wait_warm().await,
+            Source::Cold(_) => {}
         }
     }
 
@@ -215,39 +221,38 @@ impl Supervisor {
         self.admission.close();
     }
 
-    /// Runs one job. Dropping the future kills its child.
+    /// Runs one job for `client`. Dropping the future kills its child.
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn run(&self, job: Job, _client: Client) -> Result<Report, Refusal> {
+    pub async fn run(&self, job: Job, client: Client, listener: &mut dyn Listener) -> Result<Report, Refusal> {
         let arrived = Instant::now();
-        let _permit = self.admission.enter().await?;
+        // Shared with each child that runs the job: free when the last of them is gone.
+        let stay = Stay::new(self.admission.enter(client.network()).await?);
         let admitted = Instant::now();
-        let frame = self.encode(&job);
+        let told = self.tell(&job, listener.is_there())?;
         let limits = job.limits();
-        let mut left = limits;
-        let mut retried = false;
-        let source = self.route(&job);
+        let mut terms = Terms {
+            limits,
+            counting: self.plan.counting,
+            include: job.include(),
+            result_size: self.config.result_size.as_usize(),
+        };
+        let mut may_retry = !listener.is_there();
+        let pool = self.route(job.script());
         loop {
-            let child = self.child_for(source, job.script(), left).await?;
-            let cpu_seconds = child.cpu_seconds;
+            let mut child = self.child_for(pool, job.script(), terms.limits).await?;
+            child.occupy(stay.place());
+            let cpu_seconds = child.cpu_seconds();
             let started = Instant::now();
-            let driven = drive::drive(
-                child,
-                left,
-                self.plan.counting,
-                job.include(),
-                &frame,
-                self.config.result_size.as_usize(),
-            )
-            .await;
-            if !retried && verdict::was_killed_from_outside(&driven.stop, cpu_seconds, driven.cpu) {
+            let driven = drive::drive(child, &terms, &told, listener).await;
+            if may_retry && verdict::was_killed_from_outside(&driven.stop, cpu_seconds, driven.cpu) {
                 // Nothing a script does is seen outside, so it can run again, in the time that is left.
-                retried = true;
-                left.wall = left.wall.saturating_sub(driven.wall);
+                may_retry = false;
+                terms.limits.wall = terms.limits.wall.saturating_sub(driven.wall);
                 continue;
             }
-            match (self.config.refill, source) {
+            match (self.config.refill, pool) {
                 (Refill::BeforeAnswer, Some(pool)) => pool.refilled().await,
                 (_, Some(pool)) => pool.refill(),
                 (_, None) => {}
@@ -263,76 +268,98 @@ impl Supervisor {
         }
     }
 
-    fn encode(&self, job: &Job) -> Vec<u8> {
+    /// All that the child is told, as it crosses the wire.
+    fn tell(&self, job: &Job, is_heard: bool) -> Result<Vec<u8>, Refusal> {
         let frame = JobFrame {
             script: job.script().to_owned(),
             args: job.args().tokens().to_vec(),
             kwargs: job.kwargs().tokens().to_vec(),
-            stdin: job.stdin().to_owned(),
             result_bytes: self.config.result_size.0,
-            captured: job.include().stdout || job.include().stderr,
+            captured: is_heard || job.include().stdout || job.include().stderr,
         };
-        // A job is bounded by the request body, far below a frame's cap.
-        wire::encode(&frame).unwrap_or_default()
+        let mut told = Vec::new();
+        let mut add = |message: &Down| {
+            // A job is bounded by the request body, far below a frame's cap.
+            let frame = wire::encode(message).map_err(|error| {
+                tracing::error!(%error, "a job could not be written for its child");
+                Refusal::NotTold
+            })?;
+            told.extend_from_slice(&frame);
+            Ok::<(), Refusal>(())
+        };
+        if !job.stdin().is_empty() {
+            add(&Down::Input(job.stdin().to_owned()))?;
+        }
+        add(&Down::Job(frame))?;
+        Ok(told)
     }
 
-    /// The pool that a job's child comes from; `None` where each child is started by itself.
-    fn route(&self, job: &Job) -> Option<&Pool> {
+    /// The pool that a script's child comes from; `None` where each child is started for its own job.
+    fn route(&self, script: &str) -> Option<&Pool> {
         match &self.source {
-            Source::Warm { lean: Some(lean), loaded: Some(loaded) } => {
-                let heavy = !routing::named(job.script(), &self.heavy).is_empty();
-                match (heavy, lean.is_warm(), loaded.is_warm()) {
-                    (false, false, true) => Some(loaded),
-                    (true, ..) if !loaded.has_failed() => Some(loaded),
-                    _ => Some(lean),
-                }
-            }
-            Source::Warm { lean, loaded } => lean.as_ref().or(loaded.as_ref()),
+            Source::Warm(pools) => Some(routing::choose(!routing::named(script, &self.heavy).is_empty(), pools)),
             Source::Cold(_) => None,
         }
     }
 
-    /// A child that fits the job's limits.
+    /// A child that fits the limits.
     async fn child_for(&self, pool: Option<&Pool>, script: &str, limits: Limits) -> Result<Child, Refusal> {
-        let pool = match (&self.source, pool) {
-            (_, Some(pool)) => pool,
-            (Source::Cold(nursery), None) => {
+        match (&self.source, pool) {
+            (Source::Cold(start), _) => {
                 let named = routing::named(script, &self.heavy);
                 let preload = self.config.preload.iter().filter(|module| named.contains(top(module)));
-                return nursery.make(preload.cloned().collect(), limits).await;
+                start.make(preload.cloned().collect(), limits).await
             }
-            (Source::Warm { .. }, None) => return Err(Refusal::NoZygote),
-        };
-        let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
-        let mut child = pool.take().await?;
-        match child.adjust(&limits, cpu_seconds) {
-            Ok(()) => Ok(child),
-            Err(_) => pool.take_special(limits).await,
+            (Source::Warm(pools), pool) => {
+                let pool = pool.unwrap_or_else(|| pools.lightest());
+                let mut child = pool.take().await?;
+                match child.adjust(&limits, ChildLimits::whole_seconds(limits.cpu)) {
+                    Ok(()) => Ok(child),
+                    Err(_) => pool.take_special(limits).await,
+                }
+            }
         }
     }
 }
 
 impl Service for Supervisor {
-    fn run(&self, job: Job, client: Client) -> impl Future<Output = Result<Report, Refusal>> + Send {
-        self.run(job, client)
+    fn run(
+        &self,
+        job: Job,
+        client: Client,
+        listener: &mut dyn Listener,
+    ) -> impl Future<Output = Result<Report, Refusal>> + Send {
+        self.run(job, client, listener)
     }
 
     fn ready(&self) -> bool {
-        let warm = match &self.source {
-            Source::Warm { lean, loaded } => [lean, loaded].into_iter().flatten().any(Pool::is_warm),
+        let can_serve = match &self.source {
+            Source::Warm(pools) => pools.iter().any(Pool::can_serve),
             Source::Cold(_) => true,
         };
-        warm && !self.draining.load(Ordering::Relaxed)
+        can_serve && !self.draining.load(Ordering::Relaxed)
     }
 
     fn alive(&self) -> bool {
-        true
+        let can_make = match &self.source {
+            Source::Warm(pools) => pools.iter().any(|pool| pool.has_failed_for() < STUCK),
+            Source::Cold(_) => true,
+        };
+        let has_places = self.reaper.overdue() < self.config.concurrency;
+        can_make && has_places && self.launcher.is_alive() && self.reaper.is_alive()
     }
 
     fn capabilities(&self) -> Capabilities {
         let layers = layers(&self.plan, &self.attempts);
         let tmp_bytes = if self.plan.has_tmp() { self.config.tmp_size.0 } else { 0 };
-        Capabilities::new(&self.config, &self.manifest, self.plan.level.as_str(), layers, tmp_bytes)
+        Capabilities::new(
+            &self.config,
+            &self.manifest,
+            self.plan.level.as_str(),
+            layers,
+            tmp_bytes,
+            self.reaper.overdue(),
+        )
     }
 
     fn isolation(&self) -> &'static str {

@@ -18,7 +18,7 @@ pub use clone::{
     thread_id_address,
 };
 pub use descriptors::{HandedIn, OneWay, to_the_end};
-pub use process_end::{Ended, How, cpu_time_of, own_cpu_time, reap, some_zombie};
+pub use process_end::{Ended, How, age_of, cpu_time_of, own_cpu_time, reap, some_zombie, try_reap};
 
 use crate::handover;
 use libc::{c_int, c_long, c_ulong};

@@ -4,6 +4,12 @@
 //! against a cap before anything is allocated, the payload is decoded under a limit, and all of it must be consumed.
 //! Messages are flat: no type here contains itself. What comes from a child is an attacker's input.
 
+// By its path, so that the fuzz targets, which take this file by its path, find it too.
+#[path = "wire/frames.rs"]
+mod frames;
+
+pub use self::frames::Frames;
+
 use crate::outcome::Exception;
 use crate::value::Token;
 use bincode::error::DecodeError;
@@ -18,7 +24,7 @@ pub const MAX_FRAME: usize = 64 * 1024 * 1024;
 /// The length prefix, in bytes.
 pub const HEADER: usize = 4;
 
-/// Supervisor to child: the one job.
+/// The one job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobFrame {
     /// Python source text.
@@ -29,16 +35,33 @@ pub struct JobFrame {
     /// A map of keyword arguments.
     #[serde(deserialize_with = "tokens_where_there_is_memory")]
     pub kwargs: Vec<Token>,
-    /// What `sys.stdin` yields.
-    pub stdin: String,
     /// The most bytes the encoded result may take; the child stops encoding there.
     pub result_bytes: u64,
     /// Whether somebody will read stdout or stderr; if so they are flushed by line, so that output survives a kill.
     pub captured: bool,
 }
 
-/// Child to supervisor, before the job: the jail is complete and no byte of a request was read.
+/// Supervisor to child: all that it is told, in this order: what the script reads from its stdin where there is something, then the
+/// job, which is the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Down {
+    /// What the script reads from its stdin; without it, nothing.
+    Input(String),
+    /// The one job: it begins now.
+    Job(JobFrame),
+}
+
+/// Child to supervisor: all that it says, in this order: one word about itself, then what became of its job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Up {
+    /// Before the job: the jail is complete, or not, and no byte of a request was read.
+    Hello(Hello),
+    /// What became of the job.
+    Done(Reply),
+}
+
+/// A child's first word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hello {
     /// The child waits for its job.
     Ready {
@@ -72,7 +95,7 @@ pub enum Phase {
     Exit,
 }
 
-/// Child to supervisor: what `main()` came to. A claim about a value, nothing more: status, times and limits are the
+/// What `main()` came to. A claim about a value, nothing more: status, times and limits are the
 /// supervisor's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
@@ -164,11 +187,11 @@ fn decode_within<const LIMIT: usize, M: DeserializeOwned>(payload: &[u8]) -> Res
     if used == payload.len() { Ok(message) } else { Err(WireError::Trailing) }
 }
 
-/// Decodes a job, in a process that may have no memory for it.
+/// Decodes what a child is told, in a process that may have no memory for it.
 ///
 /// # Errors
 /// As [`decode`], and [`WireError::Memory`].
-pub fn decode_job(payload: &[u8]) -> Result<JobFrame, WireError> {
+pub fn decode_down(payload: &[u8]) -> Result<Down, WireError> {
     // Its texts take as much as they do in the frame. What tokens take is looked at on the way.
     if is_there_memory(2 * payload.len()) { decode(payload) } else { Err(WireError::Memory) }
 }
@@ -219,18 +242,19 @@ impl<'de> Visitor<'de> for TokenList {
     }
 }
 
-/// Decodes a child's reply. A value of more than `most_tokens` tokens, each of which takes more room here than in the
+/// Decodes what a child says. A value of more than `most_tokens` tokens, each of which takes more room here than in the
 /// frame, counts as [`Reply::TooLarge`] and is not decoded.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_reply(payload: &[u8], most_tokens: usize) -> Result<Reply, WireError> {
-    /// The index of `Reply::Value`, as bincode writes it.
+pub fn decode_up(payload: &[u8], most_tokens: usize) -> Result<Up, WireError> {
+    /// The indices of `Up::Done` and `Reply::Value`, as bincode writes them.
+    const DONE: u32 = 1;
     const VALUE: u32 = 0;
     let config = bincode::config::standard().with_limit::<64>();
-    let start: Result<((u32, u64), usize), _> = bincode::serde::decode_from_slice(payload, config);
+    let start: Result<((u32, u32, u64), usize), _> = bincode::serde::decode_from_slice(payload, config);
     match start {
-        Ok(((VALUE, tokens), _)) if tokens > most_tokens as u64 => Ok(Reply::TooLarge),
+        Ok(((DONE, VALUE, tokens), _)) if tokens > most_tokens as u64 => Ok(Up::Done(Reply::TooLarge)),
         _ => decode(payload),
     }
 }
@@ -303,27 +327,30 @@ mod tests {
 
     #[test]
     fn a_value_of_too_many_tokens_is_not_decoded() {
-        let frame = encode(&Reply::Value(vec![Token::Null; 11])).expect("small");
-        assert_eq!(decode_reply(&frame[HEADER..], 10), Ok(Reply::TooLarge));
-        assert_eq!(decode_reply(&frame[HEADER..], 11), Ok(Reply::Value(vec![Token::Null; 11])));
-        let other = encode(&Reply::TooLarge).expect("small");
-        assert_eq!(decode_reply(&other[HEADER..], 0), Ok(Reply::TooLarge));
+        let value = Up::Done(Reply::Value(vec![Token::Null; 11]));
+        let frame = encode(&value).expect("small");
+        assert_eq!(decode_up(&frame[HEADER..], 10), Ok(Up::Done(Reply::TooLarge)));
+        assert_eq!(decode_up(&frame[HEADER..], 11), Ok(value));
+        let others = [Up::Done(Reply::TooLarge), Up::Hello(Hello::Ready { cpu_ns: u64::MAX })];
+        for other in others {
+            let frame = encode(&other).expect("small");
+            assert_eq!(decode_up(&frame[HEADER..], 0), Ok(other));
+        }
     }
 
     #[test]
     fn a_job_survives_the_wire() {
         let numbers = (0..5000).map(Token::Int);
-        let job = JobFrame {
+        let job = Down::Job(JobFrame {
             script: "def main(*args):\n    pass".into(),
             args: std::iter::once(Token::List(5000)).chain(numbers).collect(),
             kwargs: vec![Token::Map(1), Token::Str("é".into()), Token::Null],
-            stdin: "one\ntwo".into(),
             result_bytes: 1 << 20,
             captured: true,
-        };
+        });
         let frame = encode(&job).expect("small");
-        assert_eq!(decode_job(payload(&frame)), Ok(job));
-        assert_eq!(decode_job(&frame[HEADER..frame.len() - 1]), Err(WireError::Payload));
+        assert_eq!(decode_down(payload(&frame)), Ok(job));
+        assert_eq!(decode_down(&frame[HEADER..frame.len() - 1]), Err(WireError::Payload));
     }
 
     #[test]
@@ -350,7 +377,7 @@ mod tests {
                 let mut out = Vec::new();
                 let _ = value.write_json(&mut out, 1 << 16);
             }
-            let _ = decode::<Hello>(&bytes);
+            let _ = decode_up(&bytes, 1 << 16);
         }
     }
 }

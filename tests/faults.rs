@@ -56,6 +56,7 @@ fn trials() -> Vec<Trial> {
             }
         }
     }
+    trials.push(trial("a-service-that-makes-no-child-for-long-is-not-alive", makes_no_child_for_long));
     for level in ["full", "seccomp"] {
         trials.push(trial(format!("{level}::children-are-adopted"), move || children_are_adopted(level)));
     }
@@ -124,6 +125,22 @@ fn recovers(level: &str, start: &str, step: Step) {
 fn is_not_taken(level: &str, start: &str, step: Step) {
     let server = setup(level, start, step, None).start();
     server.check(SCRIPT, &json!("it ran"));
+}
+
+/// `/readyz` tells at once that no script would be run, `/healthz` after half a minute that a restart may help.
+fn makes_no_child_for_long() {
+    let fault = format!("{}:{ERRNO}", Step::Filter);
+    let settings = [("MAYFLY_ISOLATION", "seccomp"), ("MAYFLY_PRELOAD", ""), ("MAYFLY_FAULT", &fault)];
+    let server = Setup::new(&settings).launch().expect("the fault comes after the start");
+    let began = Instant::now();
+    eventually("it is not ready", || server.get("/readyz").status == 503);
+    assert_eq!(server.get("/healthz").status, 200, "it may pass");
+    while server.get("/healthz").status == 200 {
+        assert!(began.elapsed() < Duration::from_secs(90), "still alive");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(began.elapsed() >= Duration::from_secs(29), "after {:?}", began.elapsed());
+    assert_eq!(server.get("/healthz").text(), "{\"error\":\"not alive\"}");
 }
 
 /// Where the kernel takes `CLONE_PARENT` for nothing, as gVisor does, children become the server's all the same.

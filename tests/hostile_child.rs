@@ -201,7 +201,7 @@ fn garbage_after_a_true_header(server: &Server) {
     let mut seen = 0;
     for round in 0..40 {
         let body = format!(
-            "import random\nsize = random.choice([1, 2, 3, 10, 50, 1000])\nsay(frame(bytes([random.choice([0, 0, 0, 1, 2, 3, 4, 255])]) + random.randbytes(size)))\ntime.sleep(60) # {round}"
+            "import random\nsize = random.choice([1, 2, 3, 10, 50, 1000])\nsay(frame(b'\\1' + bytes([random.choice([0, 0, 0, 1, 2, 3, 4, 255])]) + random.randbytes(size)))\ntime.sleep(60) # {round}"
         );
         let (outcome, answer, _) = run(server, &body, 2000, &json!([]));
         // A few bytes can be a value by chance.
@@ -277,18 +277,19 @@ fn byte_by_byte_without_an_end(server: &Server) {
 }
 
 fn messages_of_another_state(server: &Server) {
-    // Ready, as a child says it before its job, reads as a value of so many tokens.
-    fails_at_once(server, "say(frame(b'\\0' + number(1 << 40)))\ntime.sleep(60)", TOO_LARGE);
     let messages = [
         // The three that a child says before its job: ready, failed, verified.
-        "b'\\0' + number(5)",
-        "b'\\1' + number(3) + number(10)",
-        "b'\\2' + number(0)",
-        "b'\\2' + number((1 << 32) - 1)",
-        // A job.
-        "text('def main(): pass') + number(1) + LIST + b'\\0' + number(1) + MAP + b'\\0' + text('') + number(1 << 20) + b'\\0'",
+        "b'\\0\\0' + number(5)",
+        "b'\\0\\0' + number(1 << 40)",
+        "b'\\0\\1' + number(3) + number(10)",
+        "b'\\0\\2' + number(0)",
+        "b'\\0\\2' + number((1 << 32) - 1)",
+        // What a child is told: its input, its job.
+        "b'\\0' + text('input')",
+        "b'\\1' + text('def main(): pass') + number(1) + LIST + b'\\0' + number(1) + MAP + b'\\0' + text('') + number(1 << 20) + b'\\0'",
         // No message at all.
-        "b'\\4'",
+        "b'\\1\\4'",
+        "b'\\2'",
         "b'\\xff' * 9",
     ];
     for message in messages {

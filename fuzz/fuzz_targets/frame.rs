@@ -21,7 +21,7 @@ use libfuzzer_sys::fuzz_target;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use value::{MAX_DEPTH, Token, Value};
-use wire::{HEADER, Hello, JobFrame, MAX_FRAME, Reply};
+use wire::{Down, HEADER, MAX_FRAME, Reply, Up};
 
 /// The largest JSON text asked for.
 const JSON_LIMIT: usize = 1 << 16;
@@ -132,19 +132,16 @@ fuzz_target!(|frame: &[u8]| {
         let fits = claimed > 0 && claimed <= cap.min(MAX_FRAME);
         assert_eq!(wire::payload_length(*header, cap).ok(), fits.then_some(claimed));
     }
-    if let Some(hello) = decode::<Hello>(payload) {
-        survives(&hello);
-    }
-    if let Some(job) = decode::<JobFrame>(payload) {
-        survives(&job);
+    if let Some(told) = decode::<Down>(payload) {
+        survives(&told);
     }
     // The way that the supervisor takes: a value of more tokens than allowed is not decoded.
-    if let Ok(Reply::Value(tokens)) = wire::decode_reply(payload, MOST_TOKENS) {
+    if let Ok(Up::Done(Reply::Value(tokens))) = wire::decode_up(payload, MOST_TOKENS) {
         assert!(tokens.len() <= MOST_TOKENS);
     }
-    if let Some(reply) = decode::<Reply>(payload) {
-        survives(&reply);
-        if let Reply::Value(tokens) = reply {
+    if let Some(said) = decode::<Up>(payload) {
+        survives(&said);
+        if let Up::Done(Reply::Value(tokens)) = said {
             shown(tokens);
         }
     }

@@ -13,7 +13,7 @@ mod wire;
 use outcome::Exception;
 use std::path::PathBuf;
 use value::Token;
-use wire::{Hello, JobFrame, Phase, Reply};
+use wire::{Down, Hello, JobFrame, Phase, Reply, Up};
 
 fn text(text: &str) -> Token {
     Token::Str(text.to_owned())
@@ -44,26 +44,28 @@ fn main() -> std::io::Result<()> {
     let nested = vec![Token::Map(2), text("a"), Token::List(2), Token::Map(0), Token::List(0), text("b"), Token::Map(1), text("c"), Token::Null];
     let deep = (0..value::MAX_DEPTH).map(|_| Token::List(1)).chain([Token::Null]).collect();
     let raised = |phase| Reply::Raised { phase, out_of_memory: false, exception: exception.clone() };
+    let hello = |hello| wire::encode(&Up::Hello(hello));
+    let done = |reply| wire::encode(&Up::Done(reply));
     let job = JobFrame {
         script: "def main(x):\n    return x\n".to_owned(),
         args: scalars.clone(),
         kwargs: nested.clone(),
-        stdin: "line\n".to_owned(),
         result_bytes: 1 << 20,
         captured: true,
     };
     let frames = [
-        ("ready", wire::encode(&Hello::Ready { cpu_ns: 12_345_678 })),
-        ("failed", wire::encode(&Hello::Failed { step: 36, errno: 22 })),
-        ("verified", wire::encode(&Hello::Verified { failed: 0 })),
-        ("scalars", wire::encode(&Reply::Value(scalars))),
-        ("nested", wire::encode(&Reply::Value(nested))),
-        ("deep", wire::encode(&Reply::Value(deep))),
-        ("compile", wire::encode(&raised(Phase::Compile))),
-        ("exit", wire::encode(&raised(Phase::Exit))),
-        ("refused", wire::encode(&Reply::NotSerializable { path: "result.rows[3]".to_owned(), problem: "a set".to_owned() })),
-        ("too-large", wire::encode(&Reply::TooLarge)),
-        ("job", wire::encode(&job)),
+        ("ready", hello(Hello::Ready { cpu_ns: 12_345_678 })),
+        ("failed", hello(Hello::Failed { step: 36, errno: 22 })),
+        ("verified", hello(Hello::Verified { failed: 0 })),
+        ("scalars", done(Reply::Value(scalars))),
+        ("nested", done(Reply::Value(nested))),
+        ("deep", done(Reply::Value(deep))),
+        ("compile", done(raised(Phase::Compile))),
+        ("exit", done(raised(Phase::Exit))),
+        ("refused", done(Reply::NotSerializable { path: "result.rows[3]".to_owned(), problem: "a set".to_owned() })),
+        ("too-large", done(Reply::TooLarge)),
+        ("job", wire::encode(&Down::Job(job))),
+        ("input", wire::encode(&Down::Input("line\n".to_owned()))),
     ];
     for (name, frame) in frames {
         std::fs::write(directory.join(name), frame.expect("small"))?;

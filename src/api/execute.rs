@@ -7,6 +7,7 @@ use super::Api;
 use super::aside::LARGE;
 use super::native::encode::{Encoded, encode};
 use super::native::request;
+use crate::events::Nobody;
 use crate::http::{Answer, BodyFault, Exchange, Spent};
 use crate::job::{Include, Job};
 use crate::outcome::{Captured, Outcome, Refusal, Report};
@@ -37,7 +38,7 @@ pub(super) async fn execute<S: Service>(api: &Api<S>, exchange: &mut Exchange) -
         return Answer::no_room();
     }
     let include = job.include();
-    match api.service.run(job, exchange.client()).await {
+    match api.service.run(job, exchange.client(), &mut Nobody).await {
         Err(refusal) => refused(&refusal),
         Ok(report) => {
             let begun = Instant::now();
@@ -102,6 +103,7 @@ fn refused(refusal: &Refusal) -> Answer {
         Refusal::QueueFull => "queue_full",
         Refusal::Draining => "draining",
         Refusal::NoZygote => "no_zygote",
+        Refusal::NotTold => "not_told",
         Refusal::Jail { .. } => "jail",
     };
     Answer::error(StatusCode::SERVICE_UNAVAILABLE, code, &refusal.to_string())

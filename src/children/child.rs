@@ -2,12 +2,14 @@
 //!
 //! Runs in the supervisor. Whoever drops a child kills it; every child is reaped.
 
-use super::reaper::Reaper;
+use super::reaper::{Place, Reaper};
 use super::slots::Slot;
 use super::zygote::Newborn;
+use crate::jail::{JailError, Step};
 use crate::job::Limits;
+use crate::orders::Spawn;
 use crate::sys::{self, Ended};
-use crate::wire::{self, Hello};
+use crate::wire::{self, Frames, Hello, Up};
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
 use nix::sys::signal::{Signal, kill};
@@ -15,6 +17,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use nix::unistd::Pid;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -33,27 +36,45 @@ pub struct Child {
     killed: bool,
     /// Taken when the child is handed to the reaper.
     slot: Option<Slot>,
+    /// The place that its script has, until the process is gone.
+    place: Option<Arc<dyn Place>>,
     reaper: Reaper,
     channel: AsyncFd<OwnedFd>,
+    /// What it has said and nobody has read.
+    frames: Frames,
     /// Read end of its stdout, in blocking mode as it came.
     pub stdout: Option<OwnedFd>,
     /// Read end of its stderr.
     pub stderr: Option<OwnedFd>,
     /// Processor time it had used when it was ready.
-    pub cpu_at_ready: Duration,
-    /// The memory limit it was made with, in bytes on top of the zygote's.
+    cpu_at_ready: Duration,
+    made: Made,
+}
+
+/// What a child was made with, and may have been given since.
+#[derive(Debug, Clone, Copy)]
+pub struct Made {
+    /// What it may add to its interpreter's memory, in bytes.
     pub memory: u64,
     /// Its `RLIMIT_CPU`, in seconds.
     pub cpu_seconds: u64,
-    /// The zygote's address space, in bytes.
+    /// The address space of the interpreter that it was made with, in bytes.
     pub address_space: u64,
+}
+
+impl Made {
+    /// By this order, from a zygote of this size.
+    #[must_use]
+    pub fn by(spawn: Spawn, address_space: u64) -> Self {
+        Self { memory: spawn.memory, cpu_seconds: spawn.cpu_seconds, address_space }
+    }
 }
 
 /// Why a child never became ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StillBorn {
-    /// A step of its jail failed: index and error number, as it said.
-    Jail(u16, i32),
+pub enum NotReady {
+    /// A step of its jail failed, as it said.
+    Jail(JailError),
     /// It ended, or said something else.
     Silent,
 }
@@ -62,7 +83,7 @@ impl Drop for Child {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
             self.kill();
-            self.reaper.bury_child(self.pid, self.inside, slot);
+            self.reaper.reap_child_later(self.pid, self.inside, slot, self.place.take());
         }
     }
 }
@@ -72,7 +93,7 @@ impl Child {
     ///
     /// # Errors
     /// When the event loop takes no more descriptors; the child is killed.
-    pub fn new(newborn: Newborn, slot: Slot, reaper: Reaper) -> io::Result<Self> {
+    pub fn new(newborn: Newborn, slot: Slot, reaper: Reaper, made: Made) -> io::Result<Self> {
         let Newborn { pid, inside, channel, stdout, stderr } = newborn;
         reaper.expect(pid);
         match sys::watch(channel, Interest::READABLE | Interest::WRITABLE) {
@@ -81,18 +102,18 @@ impl Child {
                 inside,
                 killed: false,
                 slot: Some(slot),
+                place: None,
                 reaper,
                 channel,
+                frames: Frames::default(),
                 stdout: Some(stdout),
                 stderr: Some(stderr),
                 cpu_at_ready: Duration::ZERO,
-                memory: 0,
-                cpu_seconds: 0,
-                address_space: 0,
+                made,
             }),
             Err((_, error)) => {
                 let _ = kill(pid, Signal::SIGKILL);
-                reaper.bury_child(pid, inside, slot);
+                reaper.reap_child_later(pid, inside, slot, None);
                 Err(error)
             }
         }
@@ -101,26 +122,51 @@ impl Child {
     /// Waits for its first words.
     ///
     /// # Errors
-    /// See [`StillBorn`].
-    pub async fn hello(&mut self) -> Result<Hello, StillBorn> {
-        let mut received = Vec::with_capacity(MAX_HELLO);
-        let payload = loop {
-            if self.receive(&mut received, wire::HEADER + MAX_HELLO).await.unwrap_or(0) == 0 {
-                return Err(StillBorn::Silent);
+    /// See [`NotReady`].
+    pub async fn hello(&mut self) -> Result<Hello, NotReady> {
+        self.frames.allow(MAX_HELLO);
+        let said = self.next(0).await;
+        match said {
+            Ok(Up::Hello(Hello::Failed { step, errno })) => {
+                Err(Step::from_index(step).map_or(NotReady::Silent, |step| NotReady::Jail(JailError { step, errno })))
             }
-            let Some(header) = received.first_chunk() else { continue };
-            let length = wire::payload_length(*header, MAX_HELLO).map_err(|_| StillBorn::Silent)?;
-            if received.len() >= wire::HEADER + length {
-                break &received[wire::HEADER..];
+            Ok(Up::Hello(hello)) => {
+                if let Hello::Ready { cpu_ns } = hello {
+                    self.cpu_at_ready = Duration::from_nanos(cpu_ns);
+                }
+                Ok(hello)
             }
-        };
-        match wire::decode(payload).map_err(|_| StillBorn::Silent)? {
-            Hello::Failed { step, errno } => Err(StillBorn::Jail(step, errno)),
-            Hello::Ready { cpu_ns } => {
-                self.cpu_at_ready = Duration::from_nanos(cpu_ns);
-                Ok(Hello::Ready { cpu_ns })
+            Ok(Up::Done(_)) | Err(_) => Err(NotReady::Silent),
+        }
+    }
+
+    /// The script of a request runs in it from now on: the place is free when the process is gone.
+    pub fn occupy(&mut self, place: Arc<dyn Place>) {
+        self.place = Some(place);
+    }
+
+    /// From now on it may say so much, in bytes.
+    pub fn allow(&mut self, bytes: usize) {
+        self.frames.allow(bytes);
+    }
+
+    /// The next thing that it says; a value of more than `most_tokens` tokens is not decoded.
+    ///
+    /// # Errors
+    /// See [`Mute`].
+    pub async fn next(&mut self, most_tokens: usize) -> Result<Up, Mute> {
+        loop {
+            if let Some(payload) = self.frames.payload().map_err(|_| Mute::Forged)? {
+                let said = wire::decode_up(payload, most_tokens).map_err(|_| Mute::Forged)?;
+                self.frames.taken();
+                // It speaks once and then listens: what follows at once was written by somebody else.
+                return if self.frames.holds_more() { Err(Mute::Forged) } else { Ok(said) };
             }
-            hello @ Hello::Verified { .. } => Ok(hello),
+            let (buffer, room) = self.frames.buffer();
+            match receive(&self.channel, buffer, room).await {
+                Ok(0) | Err(_) => return Err(Mute::Closed),
+                Ok(_) => {}
+            }
         }
     }
 
@@ -129,14 +175,14 @@ impl Child {
     /// # Errors
     /// `EPERM` where the kernel does not let the supervisor; a child made with these limits will do.
     pub fn adjust(&mut self, limits: &Limits, cpu_seconds: u64) -> Result<(), Errno> {
-        if limits.memory.0 != self.memory {
-            let address_space = self.address_space.saturating_add(limits.memory.0);
+        if limits.memory.0 != self.made.memory {
+            let address_space = self.made.address_space.saturating_add(limits.memory.0);
             sys::set_limit_of(self.pid, Resource::RLIMIT_AS, address_space)?;
-            self.memory = limits.memory.0;
+            self.made.memory = limits.memory.0;
         }
-        if cpu_seconds > self.cpu_seconds {
+        if cpu_seconds > self.made.cpu_seconds {
             sys::set_limit_of(self.pid, Resource::RLIMIT_CPU, cpu_seconds)?;
-            self.cpu_seconds = cpu_seconds;
+            self.made.cpu_seconds = cpu_seconds;
         }
         Ok(())
     }
@@ -161,38 +207,22 @@ impl Child {
         Ok(())
     }
 
-    /// Receives what there is and appends it, so that `received` holds at most `most` bytes; 0 is the end.
-    ///
-    /// # Errors
-    /// What `recv(2)` gives.
-    pub async fn receive(&self, received: &mut Vec<u8>, most: usize) -> io::Result<usize> {
-        /// What one call asks for at first; a large reply doubles it.
-        const CHUNK: usize = 4096;
-        let filled = received.len();
-        let room = CHUNK.max(filled).min(most.saturating_sub(filled));
-        received.resize(filled + room, 0);
-        let result = self
-            .channel
-            .async_io(Interest::READABLE, |fd| {
-                Ok(recv(fd.as_raw_fd(), &mut received[filled..], MsgFlags::MSG_DONTWAIT)?)
-            })
-            .await;
-        received.truncate(filled + result.as_ref().copied().unwrap_or(0));
-        result
+    /// What the kernel tells of it. It is the child's as long as the child is held.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        Meter { pid: self.inside.unwrap_or(self.pid), at_ready: self.cpu_at_ready }
     }
 
-    /// Processor time used since it was ready; `None` when the kernel does not tell.
+    /// Processor time it had used when it was ready: not the script's.
     #[must_use]
-    pub fn cpu(&self) -> Option<Duration> {
-        sys::cpu_time_of(self.inside.unwrap_or(self.pid)).map(|used| used.saturating_sub(self.cpu_at_ready))
+    pub fn cpu_at_ready(&self) -> Duration {
+        self.cpu_at_ready
     }
 
-    /// How many threads it has; `None` when the kernel does not tell.
+    /// Its `RLIMIT_CPU`, in seconds.
     #[must_use]
-    pub fn threads(&self) -> Option<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.inside.unwrap_or(self.pid))).ok()?;
-        // After the name, which may hold anything: the state is the first field, the number of threads the eighteenth.
-        stat.rsplit_once(')')?.1.split_whitespace().nth(17)?.parse().ok()
+    pub fn cpu_seconds(&self) -> u64 {
+        self.made.cpu_seconds
     }
 
     /// Kills the child. Its outputs and what it sent can still be read.
@@ -211,10 +241,53 @@ impl Child {
         !matches!(waitid(Id::Pid(self.pid), flags), Ok(WaitStatus::StillAlive))
     }
 
-    /// Reaps the child, which was killed or has ended, and tells how.
-    pub async fn end(mut self) -> Option<Ended> {
+    /// Reaps the child, which was killed or has ended, and tells how, if that is known within `patience`.
+    pub async fn end(mut self, patience: Duration) -> Option<Ended> {
         let slot = self.slot.take()?;
-        let (reaper, pid) = (self.reaper.clone(), self.pid);
-        reaper.await_child(pid, self.inside, slot).await
+        let (reaper, pid, place) = (self.reaper.clone(), self.pid, self.place.take());
+        reaper.reap_child(pid, self.inside, slot, place, patience).await
     }
+}
+
+/// What the kernel tells of a child that lives.
+#[derive(Debug, Clone, Copy)]
+pub struct Meter {
+    pid: Pid,
+    at_ready: Duration,
+}
+
+impl Meter {
+    /// How much processor time it has used since it was ready; `None` when the kernel does not tell.
+    #[must_use]
+    pub fn used(self) -> Option<Duration> {
+        sys::cpu_time_of(self.pid).map(|used| used.saturating_sub(self.at_ready))
+    }
+
+    /// How many threads it has; `None` when the kernel does not tell.
+    #[must_use]
+    pub fn threads(self) -> Option<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        // After the name, which may hold anything: the state is the first field, the number of threads the eighteenth.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(17)?.parse().ok()
+    }
+}
+
+/// Why nothing comes from a child any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mute {
+    /// Its end of the channel was closed: it ended, or closed it itself.
+    Closed,
+    /// What came is nothing that a child says.
+    Forged,
+}
+
+/// Receives what there is and appends it, `most` bytes at most; 0 is the end.
+async fn receive(channel: &AsyncFd<OwnedFd>, received: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let filled = received.len();
+    received.resize(filled + most, 0);
+    let result = channel
+        .async_io(Interest::READABLE, |fd| Ok(recv(fd.as_raw_fd(), &mut received[filled..], MsgFlags::MSG_DONTWAIT)?))
+        .await;
+    received.truncate(filled + result.as_ref().copied().unwrap_or(0));
+    result
 }

@@ -3,17 +3,17 @@
 //! Runs in the supervisor. The slow way that proves that the warm one changes nothing but time, and the only way
 //! through nsjail.
 
-use super::child::{Child, StillBorn};
+use super::child::{Child, Made};
 use super::command::command;
 use super::launcher::Launcher;
 use super::nsjail::Wrapper;
 use super::reaper::Reaper;
 use super::slots::{Slot, Slots};
 use super::zygote::{Zygote, ZygoteError};
-use crate::jail::{ChildLimits, Plan, Step};
+use crate::jail::Plan;
 use crate::job::Limits;
 use crate::level::Level;
-use crate::orders::{Purpose, Role, Spawn};
+use crate::orders::{Role, Spawn};
 use crate::outcome::Refusal;
 use crate::wire::Hello;
 use std::process::Command;
@@ -24,14 +24,14 @@ const READY_TIME: Duration = Duration::from_secs(30);
 
 /// Makes cold children.
 #[derive(Debug)]
-pub struct Nursery {
+pub struct ColdStart {
     plan: Plan,
     launcher: Launcher,
     reaper: Reaper,
     slots: Slots,
 }
 
-impl Nursery {
+impl ColdStart {
     /// For children under `plan`.
     #[must_use]
     pub fn new(plan: Plan, launcher: Launcher, reaper: Reaper, slots: Slots) -> Self {
@@ -47,10 +47,7 @@ impl Nursery {
             Ok(Ok(child)) => Ok(child),
             Ok(Err(error)) => {
                 tracing::error!(%error, "can't make a cold child");
-                Err(match error {
-                    ZygoteError::Jail(failed) => Refusal::Jail { step: failed.step.as_str(), errno: failed.errno },
-                    _ => Refusal::NoZygote,
-                })
+                Err((&error).into())
             }
             Err(_) => {
                 tracing::error!("a cold child was not ready in time");
@@ -82,21 +79,19 @@ impl Nursery {
 
     async fn bring_up(&self, role: Role, command: Command, slot: Slot, limits: Limits) -> Result<Child, ZygoteError> {
         let mut parent = Zygote::start(&self.launcher, &self.reaper, &self.plan, role, command).await?;
-        let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
-        let spawn = Spawn { slot: slot.number(), memory: limits.memory.0, cpu_seconds, purpose: Purpose::Job };
+        let spawn = Spawn::for_job(slot.number(), limits.memory.0, limits.cpu);
+        // The interpreter that it starts is not there yet, and its size is not known here.
+        let made = Made::by(spawn, 0);
         let reaper = self.reaper.clone();
-        // By itself, to its end: a client that goes away in between must not leave a child that nobody knows of.
+        // In a task of its own, to its end: a client that goes away in between must not leave a child that nobody knows of.
         let born = tokio::spawn(async move {
             let newborn = parent.spawn(spawn).await?;
-            Child::new(newborn, slot, reaper).map_err(ZygoteError::Start)
+            Child::new(newborn, slot, reaper, made).map_err(ZygoteError::Start)
         });
         let mut child = born.await.map_err(|_| ZygoteError::Gone)??;
-        child.cpu_seconds = cpu_seconds;
-        match child.hello().await {
-            Ok(Hello::Ready { .. }) => Ok(child),
-            Err(StillBorn::Jail(step, errno)) => Err(Step::from_index(step)
-                .map_or(ZygoteError::Confused, |step| ZygoteError::Jail(crate::jail::JailError { step, errno }))),
-            _ => Err(ZygoteError::Gone),
+        match child.hello().await? {
+            Hello::Ready { .. } => Ok(child),
+            Hello::Failed { .. } | Hello::Verified { .. } => Err(ZygoteError::Gone),
         }
     }
 }

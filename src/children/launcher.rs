@@ -9,12 +9,15 @@ use nix::unistd::Pid;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Command;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// Starts processes from one thread that lives as long as the supervisor: the kernel kills a zygote and its
 /// children when the *thread* that is their parent ends (`PR_SET_PDEATHSIG(2const)`).
 #[derive(Debug, Clone)]
 pub struct Launcher {
     orders: std::sync::mpsc::Sender<Launch>,
+    thread: Arc<JoinHandle<()>>,
 }
 
 struct Launch {
@@ -31,7 +34,7 @@ impl Launcher {
     /// When no thread can be made.
     pub fn start() -> io::Result<Self> {
         let (orders, incoming) = std::sync::mpsc::channel::<Launch>();
-        std::thread::Builder::new().name("launcher".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("launcher".to_owned()).spawn(move || {
             for Launch { command, control, started, reaper } in incoming {
                 let process = sys::spawn_with_control(command, control).map(|pid| {
                     reaper.expect(pid);
@@ -42,7 +45,13 @@ impl Launcher {
             }
             // All senders are gone: the supervisor is ending, and so may what it started.
         })?;
-        Ok(Self { orders })
+        Ok(Self { orders, thread: Arc::new(thread) })
+    }
+
+    /// Whether it can still start processes.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
     }
 
     pub(super) async fn launch(&self, command: Command, control: OwnedFd, reaper: Reaper) -> io::Result<Process> {
@@ -63,7 +72,7 @@ pub(super) struct Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = kill(self.pid, Signal::SIGKILL);
-        self.reaper.bury(self.pid);
+        self.reaper.reap_later(self.pid);
     }
 }
 

@@ -171,26 +171,34 @@ fn in_one_line(text: &str) -> Option<String> {
     Some(lines().map(essence).collect::<Vec<_>>().join("; "))
 }
 
-/// Reaps an nsjail that was killed or is ending, and its child `inside`, and tells how the child ended.
+/// Reaps an nsjail that was killed or is ending, and its child `inside`, and tells how the child ended; `None` while one of them
+/// has not.
 ///
 /// An nsjail that ended by itself has reaped its child. At the end of one that was killed, the kernel kills the child, and
 /// the supervisor inherits it (`PR_SET_CHILD_SUBREAPER`).
 ///
 /// # Errors
-/// `ECHILD` when it is no child of this process, or already reaped.
-pub fn reap(nsjail: Pid, inside: Pid) -> Result<Ended, Errno> {
-    let ended = sys::reap(nsjail)?;
-    match ended.how {
-        How::Exited(_) => Ok(child_end(ended)),
-        How::Signalled(_) => sys::reap(inside).or(Ok(ended)),
+/// `ECHILD` when `nsjail` is no child of this process, or when both are reaped.
+pub fn try_reap(nsjail: Pid, inside: Pid) -> Result<Option<Ended>, Errno> {
+    match sys::try_reap(nsjail) {
+        Ok(None) => Ok(None),
+        Ok(Some(ended)) => match ended.how {
+            How::Exited(_) => Ok(Some(child_end(ended))),
+            How::Signalled(_) => match sys::try_reap(inside) {
+                Err(_) => Ok(Some(ended)),
+                not_yet_or_gone => not_yet_or_gone,
+            },
+        },
+        // It was reaped at an earlier look, and its child had not ended then.
+        Err(_) => sys::try_reap(inside),
     }
 }
 
 /// Reaps what a killed nsjail left behind while its child had no session of its own yet, and so was in its process group.
 ///
-/// The kernel kills that child, or it finds that nobody waits for it, and ends.
+/// The kernel kills that child, or it finds that nobody waits for it, and ends; what is not gone yet is found as a stray.
 pub fn reap_left_behind(nsjail: Pid) {
-    while sys::reap(Pid::from_raw(-nsjail.as_raw())).is_ok() {}
+    while let Ok(Some(_)) = sys::try_reap(Pid::from_raw(-nsjail.as_raw())) {}
 }
 
 /// How a child ended, told from how its nsjail ended: with the child's own status, or with 128 and the signal's number.

@@ -1,4 +1,4 @@
-//! Keeps one zygote alive and its children ready.
+//! A zygote, kept alive, and its children, kept ready.
 //!
 //! Runs in the supervisor. Two halves share a state: `take` hands a child to a request, the keeper, a task of its own,
 //! orders new ones, replaces a zygote that is gone and renews one that is old. A child in the pool is jailed, has seen
@@ -28,15 +28,22 @@ const TAKE_TIME: Duration = Duration::from_secs(10);
 /// How long an answer waits for new children, where it has to: some milliseconds each under gVisor.
 const REFILL_TIME: Duration = Duration::from_millis(200);
 
-/// What a pool needs to make children.
+/// What a zygote, and so each child of it, is made of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Seed {
+    /// These modules, on top of the common part of the standard library.
+    Modules(Vec<String>),
+}
+
+/// How a pool makes children.
 #[derive(Debug)]
-pub struct Kind {
+pub struct Recipe {
     /// As it stands in the log: `lean`, `loaded`.
     pub name: &'static str,
+    /// What its zygote is made of.
+    pub seed: Seed,
     /// The jail.
     pub plan: Plan,
-    /// What the zygote preloads.
-    pub preload: Vec<String>,
     /// How many children to keep ready.
     pub ready: usize,
     /// The limits that ready children are made with.
@@ -56,14 +63,14 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Shared {
-    kind: Kind,
+    recipe: Recipe,
     launcher: Launcher,
     reaper: Reaper,
     slots: Slots,
     state: Mutex<State>,
-    /// Rung when children are wanted.
-    bell: Notify,
-    /// Rung when a child became ready.
+    /// Told when children are wanted.
+    wanted: Notify,
+    /// Told when a child became ready.
     delivered: Notify,
     warm: watch::Sender<Option<Warm>>,
     failed: AtomicBool,
@@ -74,6 +81,8 @@ struct State {
     ready: VecDeque<(u64, Child)>,
     /// Ordered and not yet ready.
     coming: usize,
+    /// Since when no zygote or no child that was ordered could be made. Then one is ordered at a time, to see whether the cause is over.
+    trouble: Option<Instant>,
     waiting: VecDeque<Waiter>,
     /// Counts zygotes.
     generation: u64,
@@ -88,18 +97,37 @@ struct Waiter {
     child: oneshot::Sender<Result<Child, Refusal>>,
 }
 
+/// A child that was ordered to be ready; it counts until this is dropped, whatever becomes of it.
+#[derive(Debug)]
+struct Coming(Arc<Shared>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.lock().coming -= 1;
+    }
+}
+
+/// Who a child is made for.
+#[derive(Debug)]
+enum For {
+    /// Whoever comes.
+    Pool(Coming),
+    /// This one alone.
+    Waiter(Waiter),
+}
+
 impl Pool {
     /// Starts the keeper; the first zygote is started at once.
     #[must_use]
-    pub fn start(kind: Kind, launcher: Launcher, reaper: Reaper, slots: Slots) -> Self {
+    pub fn start(recipe: Recipe, launcher: Launcher, reaper: Reaper, slots: Slots) -> Self {
         let (sender, warm) = watch::channel(None);
         let shared = Arc::new(Shared {
-            kind,
+            recipe,
             launcher,
             reaper,
             slots,
             state: Mutex::default(),
-            bell: Notify::new(),
+            wanted: Notify::new(),
             delivered: Notify::new(),
             warm: sender,
             failed: AtomicBool::new(false),
@@ -126,6 +154,26 @@ impl Pool {
         self.shared.failed.load(Ordering::Relaxed)
     }
 
+    /// Whether a job that came now would get a child: one is ready, or there is no sign that none can be made.
+    #[must_use]
+    pub fn can_serve(&self) -> bool {
+        let state = self.shared.lock();
+        !state.ready.is_empty() || (self.is_warm() && state.trouble.is_none())
+    }
+
+    /// For how long every attempt to make a child has failed, and none is left.
+    #[must_use]
+    pub fn has_failed_for(&self) -> Duration {
+        let state = self.shared.lock();
+        state.trouble.filter(|_| state.ready.is_empty()).map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// What its children are made of.
+    #[must_use]
+    pub fn seed(&self) -> &Seed {
+        &self.shared.recipe.seed
+    }
+
     /// Waits until there is a zygote.
     pub async fn wait_warm(&self) {
         let _ = self.warm.clone().wait_for(Option::is_some).await;
@@ -141,7 +189,7 @@ impl Pool {
             match Shared::first_alive(&mut state) {
                 Some(child) => {
                     // Making children and running this one at the same time would slow both down: most often it can wait.
-                    self.shared.order_if_at_most(&state, self.shared.kind.ready / 4);
+                    self.shared.order_if_at_most(&state, self.shared.recipe.ready / 4);
                     return Ok(child);
                 }
                 None => Shared::wait_in_line(&mut state, None),
@@ -150,9 +198,9 @@ impl Pool {
         self.await_child(waiting).await
     }
 
-    /// Has new children made in place of those that were taken, in batches: when half are gone. For who has his answer.
+    /// Orders replacements once half the ready children are used. Call it after the answer was sent.
     pub fn refill(&self) {
-        self.shared.order_if_at_most(&self.shared.lock(), self.shared.kind.ready / 2);
+        self.shared.order_if_at_most(&self.shared.lock(), self.shared.recipe.ready / 2);
     }
 
     /// Waits until enough children are ready for the next requests, for a while at most.
@@ -160,10 +208,10 @@ impl Pool {
         let enough = async {
             loop {
                 let delivered = self.shared.delivered.notified();
-                if self.shared.lock().ready.len() > self.shared.kind.ready / 2 {
+                if self.shared.lock().ready.len() > self.shared.recipe.ready / 2 {
                     return;
                 }
-                self.shared.bell.notify_one();
+                self.shared.wanted.notify_one();
                 delivered.await;
             }
         };
@@ -181,7 +229,7 @@ impl Pool {
     }
 
     async fn await_child(&self, waiting: oneshot::Receiver<Result<Child, Refusal>>) -> Result<Child, Refusal> {
-        self.shared.bell.notify_one();
+        self.shared.wanted.notify_one();
         match tokio::time::timeout(TAKE_TIME, waiting).await {
             Ok(Ok(result)) => result,
             _ => Err(Refusal::NoZygote),
@@ -195,10 +243,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn note_trouble(&self) {
+        self.lock().trouble.get_or_insert_with(Instant::now);
+    }
+
     /// Wakes the keeper where so few are ready or coming.
     fn order_if_at_most(&self, state: &State, few: usize) {
         if state.ready.len() + state.coming <= few {
-            self.bell.notify_one();
+            self.wanted.notify_one();
         }
     }
 
@@ -214,36 +266,35 @@ impl Shared {
         waiting
     }
 
-    /// What to make next: for a waiter with special limits, for other waiters, or for the shelf.
-    fn next_order(&self) -> Option<(Limits, Option<Waiter>)> {
+    /// What to make next: for a waiter with special limits, for other waiters, or to be ready.
+    fn next_order(self: &Arc<Self>) -> Option<(Limits, For)> {
         let mut state = self.lock();
         state.waiting.retain(|waiter| !waiter.child.is_closed());
         if let Some(place) = state.waiting.iter().position(|waiter| waiter.special.is_some()) {
             let waiter = state.waiting.remove(place)?;
-            return Some((waiter.special?, Some(waiter)));
+            return Some((waiter.special?, For::Waiter(waiter)));
         }
-        let wanted = state.waiting.len() + self.kind.ready;
+        let wanted = state.waiting.len() + self.recipe.ready;
         let young = state.ready.iter().filter(|(born, _)| *born >= state.oldest).count();
         if young + state.coming < wanted {
             state.coming += 1;
-            return Some((self.kind.limits, None));
+            return Some((self.recipe.limits, For::Pool(Coming(Arc::clone(self)))));
         }
         None
     }
 
     /// Undoes [`Self::next_order`], where the zygote was lost before it came to it.
-    fn take_back(&self, waiter: Option<Waiter>) {
-        let mut state = self.lock();
-        match waiter {
-            Some(waiter) => state.waiting.push_front(waiter),
-            None => state.coming -= 1,
+    fn take_back(&self, wanted_by: For) {
+        match wanted_by {
+            For::Waiter(waiter) => self.lock().waiting.push_front(waiter),
+            For::Pool(coming) => drop(coming),
         }
     }
 
-    /// Hands a child that just became ready to who waits, or puts it on the shelf.
-    fn deliver(&self, mut child: Child, generation: u64) {
+    /// Hands a child that just became ready to whoever waits, or keeps it ready.
+    fn deliver(&self, mut child: Child, generation: u64, coming: Coming) {
+        drop(coming);
         let mut state = self.lock();
-        state.coming -= 1;
         while let Some(waiter) = state.waiting.iter().position(|waiter| waiter.special.is_none()) {
             let Some(waiter) = state.waiting.remove(waiter) else { break };
             match waiter.child.send(Ok(child)) {
@@ -261,35 +312,45 @@ impl Shared {
     }
 
     /// Lets go of ready children that have ended: nobody but the kernel, short of memory, or a person kills them.
-    fn bury_the_dead(&self) {
+    fn drop_ended(&self) {
         self.lock().ready.retain(|(_, child)| !child.has_ended());
     }
 
-    /// A child for the shelf will not come.
-    fn give_up(&self, refusal: Refusal) {
-        self.lock().coming -= 1;
-        self.disappoint(refusal);
+    /// A child will not come. Whoever it was for, or waits longest, is told so. One failure is one refusal: the next child may do.
+    fn refuse(&self, wanted_by: For, refusal: Refusal) {
+        let waiter = match wanted_by {
+            For::Waiter(waiter) => Some(waiter),
+            For::Pool(coming) => {
+                drop(coming);
+                self.lock().waiting.pop_front()
+            }
+        };
+        if let Some(waiter) = waiter {
+            let _ = waiter.child.send(Err(refusal));
+        }
     }
 
-    /// Tells who waits longest that there is no child to be had now. One failure is one answer: the next child may do.
-    fn disappoint(&self, refusal: Refusal) {
-        if let Some(waiter) = self.lock().waiting.pop_front() {
+    /// No child can be made now: whoever waits longest is told so.
+    fn refuse_next(&self, refusal: Refusal) {
+        let waiter = self.lock().waiting.pop_front();
+        if let Some(waiter) = waiter {
             let _ = waiter.child.send(Err(refusal));
         }
     }
 
     async fn start_zygote(&self) -> Result<Zygote, ZygoteError> {
-        let role = Role::Warm { preload: self.kind.preload.clone() };
-        let command = command(&self.kind.plan, &role);
+        let Seed::Modules(preload) = self.recipe.seed.clone();
+        let role = Role::Warm { preload };
+        let command = command(&self.recipe.plan, &role);
         let began = Instant::now();
-        let zygote = Zygote::start(&self.launcher, &self.reaper, &self.kind.plan, role, command).await?;
+        let zygote = Zygote::start(&self.launcher, &self.reaper, &self.recipe.plan, role, command).await?;
         let warm = zygote.warm();
         for (module, why) in &warm.missing {
-            tracing::warn!(zygote = self.kind.name, module, why, "a module could not be preloaded");
+            tracing::warn!(zygote = self.recipe.name, module, why, "a module could not be preloaded");
         }
         let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (python, pinned) = (&warm.python, warm.pinned);
-        tracing::info!(zygote = self.kind.name, ms, python, pinned, "warm");
+        tracing::info!(zygote = self.recipe.name, ms, python, pinned, "warm");
         self.warm.send_replace(Some(warm.clone()));
         self.failed.store(false, Ordering::Relaxed);
         Ok(zygote)

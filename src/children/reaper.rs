@@ -1,126 +1,214 @@
 //! Reaps every process the supervisor started or was given, one thread for all.
 //!
 //! Runs in the supervisor. A process is handed over once, after it was killed or was seen to be ending; until it is
-//! reaped its pid can't be used again, so nothing here can hit a stranger. Its slot is free only then.
+//! reaped its pid can't be used again, so nothing here can hit a stranger. Its slot, and the place of its script, are free only
+//! then: what a process holds is given back by its end, not by the signal.
 //!
-//! Nobody waits for most of the dead, so they are reaped in batches: waking a thread for each costs more than the call.
+//! Nothing here waits for one process while others are dead. A process that waits for a disk does not end before the disk has
+//! answered, whatever signal it got: it keeps its own place, is counted, and delays nobody.
+//!
+//! Nobody waits for most of the dead, so they are looked for in batches: waking a thread for each costs more than the call. As
+//! soon as somebody waits for one of them, or for its place, they are looked for at once and then at growing intervals.
 
 use super::nsjail;
 use super::slots::Slot;
 use crate::sys::{self, Ended};
 use nix::unistd::Pid;
 use std::collections::HashSet;
+use std::fmt::Debug;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How long a process that nobody waits for may stay a zombie while others join it.
 const BATCH_TIME: Duration = Duration::from_millis(10);
 
-/// How long there must be nothing to do before strays are looked for; longer than a zygote may take to tell of a child.
+/// How soon a process that somebody waits for is looked at again: a killed one is gone in 0.1 to 0.5 ms, a large one in more. The
+/// interval doubles up to [`BATCH_TIME`].
+const FIRST_LOOK: Duration = Duration::from_micros(100);
+
+/// How often strays are looked for, and how old one is at least: older than a child that a zygote may still tell of.
 const ROUND: Duration = Duration::from_secs(5);
+
+/// A killed process that is not gone after this counts as one that does not end.
+const OVERDUE: Duration = Duration::from_secs(1);
+
+/// Where a script runs, until its process is gone. Dropping it frees the place.
+pub trait Place: Debug + Send + Sync {
+    /// Whether somebody may be waiting for it.
+    fn is_wanted(&self) -> bool;
+
+    /// Its process does not end: nobody should wait for it.
+    fn stays(&self);
+}
 
 /// The way to the thread.
 #[derive(Debug, Clone)]
 pub struct Reaper {
-    grave: Arc<Grave>,
+    queue: Arc<Queue>,
+    thread: Arc<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Grave {
+struct Queue {
     waiting: Mutex<Waiting>,
-    bell: Condvar,
+    wake: Condvar,
+    /// Processes that were killed and do not end.
+    overdue: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    orders: Vec<Order>,
+    dying: Vec<Dying>,
+    /// When the first of them came.
+    since: Option<Instant>,
     /// Somebody waits for one of them.
     urgent: bool,
     /// Processes that somebody will hand over in the end.
     expected: HashSet<Pid>,
 }
 
+/// A process that was killed, or is ending.
 #[derive(Debug)]
-struct Order {
+struct Dying {
     pid: Pid,
     /// Where `pid` is an nsjail: the child in it.
     inside: Option<Pid>,
     /// Dropped, and so freed, when the process is gone.
     slot: Option<Slot>,
+    /// The same.
+    place: Option<Arc<dyn Place>>,
     ended: Option<oneshot::Sender<Ended>>,
+    since: Instant,
+    is_overdue: bool,
 }
 
-impl Grave {
+impl Queue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next batch: whoever came within [`BATCH_TIME`] of the first, or sooner if somebody waits. None after a while
-    /// without any.
-    fn next_batch(&self) -> Vec<Order> {
-        let waiting = self.lock();
-        let idle = |waiting: &mut Waiting| waiting.orders.is_empty();
-        let waited = self.bell.wait_timeout_while(waiting, ROUND, idle);
-        let mut waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
-        if waiting.orders.is_empty() {
-            return Vec::new();
-        }
-        if !waiting.urgent {
-            let waited = self.bell.wait_timeout_while(waiting, BATCH_TIME, |waiting| !waiting.urgent);
-            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        waiting.urgent = false;
-        std::mem::take(&mut waiting.orders)
-    }
-
-    fn add(&self, order: Order) {
+    fn add(&self, dying: Dying) {
+        let urgent = dying.ended.is_some() || dying.place.as_ref().is_some_and(|place| place.is_wanted());
         let mut waiting = self.lock();
-        let urgent = order.ended.is_some();
-        let wake = urgent || waiting.orders.is_empty();
+        let wake = urgent || waiting.dying.is_empty();
         waiting.urgent |= urgent;
-        waiting.orders.push(order);
+        waiting.since.get_or_insert(dying.since);
+        waiting.dying.push(dying);
         drop(waiting);
         if wake {
-            self.bell.notify_one();
+            self.wake.notify_one();
+        }
+    }
+
+    /// Sleeps until somebody waits for a process, a batch is complete, or `look`; takes who came meanwhile. Tells whether it was
+    /// urgent.
+    fn next(&self, look: Instant, dying: &mut Vec<Dying>) -> bool {
+        let mut waiting = self.lock();
+        loop {
+            let due = waiting.since.map_or(look, |since| look.min(since + BATCH_TIME));
+            let now = Instant::now();
+            if waiting.urgent || due <= now {
+                break;
+            }
+            waiting = self.wake.wait_timeout(waiting, due - now).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        waiting.since = None;
+        dying.append(&mut waiting.dying);
+        std::mem::take(&mut waiting.urgent)
+    }
+
+    /// Looks at each process once; those that are gone are reaped and left out.
+    fn look(&self, dying: &mut Vec<Dying>) {
+        let now = Instant::now();
+        let mut at = 0;
+        while let Some(one) = dying.get_mut(at) {
+            // Under the lock: once it is reaped its number may be another's, and expected.
+            let mut waiting = self.lock();
+            let reaped = match one.inside {
+                Some(inside) => nsjail::try_reap(one.pid, inside),
+                None => sys::try_reap(one.pid),
+            };
+            if reaped != Ok(None) {
+                waiting.expected.remove(&one.pid);
+            }
+            drop(waiting);
+            if reaped == Ok(None) {
+                if !one.is_overdue && now.saturating_duration_since(one.since) >= OVERDUE {
+                    one.is_overdue = true;
+                    if let Some(place) = &one.place {
+                        place.stays();
+                    }
+                    self.overdue.fetch_add(1, Ordering::Relaxed);
+                    let pid = one.pid.as_raw();
+                    tracing::warn!(pid, "a killed process does not end; its place stays taken until it does");
+                }
+                at += 1;
+                continue;
+            }
+            let one = dying.swap_remove(at);
+            if one.is_overdue {
+                self.overdue.fetch_sub(1, Ordering::Relaxed);
+            }
+            one.finish(reaped);
+        }
+    }
+
+    /// Reaps children that nobody expects: their zygote ended after making them and before telling. One that is older than a
+    /// zygote may take to tell would be expected by now.
+    fn reap_strays(&self) {
+        while let Some(pid) = sys::some_zombie() {
+            let waiting = self.lock();
+            if waiting.expected.contains(&pid) || sys::age_of(pid).is_none_or(|age| age < ROUND) {
+                break;
+            }
+            // Its end is of no interest to anybody.
+            let _ = sys::try_reap(pid);
+        }
+    }
+
+    /// The thread's whole life.
+    fn serve(&self) {
+        let (mut dying, mut pause, mut round) = (Vec::new(), BATCH_TIME, Instant::now() + ROUND);
+        loop {
+            let look = if dying.is_empty() { round } else { round.min(Instant::now() + pause) };
+            let urgent = self.next(look, &mut dying);
+            let before = dying.len();
+            self.look(&mut dying);
+            pause = if urgent || dying.len() < before { FIRST_LOOK } else { (pause * 2).min(BATCH_TIME) };
+            let is_wanted =
+                |one: &Dying| one.ended.is_some() || one.place.as_ref().is_some_and(|place| place.is_wanted());
+            if !dying.iter().any(is_wanted) {
+                pause = BATCH_TIME;
+            }
+            if Instant::now() >= round {
+                self.reap_strays();
+                round = Instant::now() + ROUND;
+            }
         }
     }
 }
 
-/// Reaps a child that nobody expects: its zygote ended after making it and before telling. `suspect` is one that was found
-/// a round ago; by now it would be expected if its zygote lived.
-fn reap_strays(grave: &Grave, suspect: &mut Option<Pid>) {
-    while let Some(pid) = sys::some_zombie() {
-        if grave.lock().expected.contains(&pid) {
-            break;
+impl Dying {
+    fn finish(self, reaped: Result<Option<Ended>, nix::errno::Errno>) {
+        let Self { pid, slot, place, ended, .. } = self;
+        if slot.is_none() {
+            // It may have been an nsjail that never came to tell of its child.
+            nsjail::reap_left_behind(pid);
         }
-        if *suspect != Some(pid) {
-            *suspect = Some(pid);
-            break;
+        // Before anybody is told: who is told may want them.
+        drop((slot, place));
+        match (reaped, ended) {
+            // Nobody may want to know any more.
+            (Ok(Some(how)), Some(ended)) => drop(ended.send(how)),
+            // Whoever waits for the end learns of it by getting none.
+            (Ok(_), _) | (Err(_), Some(_)) => {}
+            (Err(errno), None) => tracing::error!(pid = pid.as_raw(), %errno, "a process could not be reaped"),
         }
-        // Its end is of no interest to anybody.
-        let _ = sys::reap(pid);
     }
-}
-
-fn reap(Order { pid, inside, slot, ended }: Order) {
-    let how = match inside {
-        Some(inside) => nsjail::reap(pid, inside),
-        None => sys::reap(pid),
-    };
-    if slot.is_none() {
-        // It may have been an nsjail that never came to tell of its child.
-        nsjail::reap_left_behind(pid);
-    }
-    match (how, ended) {
-        // Nobody may want to know any more.
-        (Ok(how), Some(ended)) => drop(ended.send(how)),
-        // Whoever waits for the end learns of it by getting none.
-        (Ok(_), None) | (Err(_), Some(_)) => {}
-        (Err(errno), None) => tracing::error!(pid = pid.as_raw(), %errno, "can't reap a process"),
-    }
-    drop(slot);
 }
 
 impl Reaper {
@@ -129,44 +217,61 @@ impl Reaper {
     /// # Errors
     /// When no thread can be made.
     pub fn start() -> io::Result<Self> {
-        let grave = Arc::new(Grave::default());
-        let own = Arc::clone(&grave);
-        std::thread::Builder::new().name("reaper".to_owned()).spawn(move || {
-            let mut suspect = None;
-            loop {
-                let batch = own.next_batch();
-                if batch.is_empty() {
-                    reap_strays(&own, &mut suspect);
-                }
-                for order in batch {
-                    // Before it is reaped: from then on the number may be another's.
-                    own.lock().expected.remove(&order.pid);
-                    reap(order);
-                }
-            }
-        })?;
-        Ok(Self { grave })
+        let queue = Arc::new(Queue::default());
+        let own = Arc::clone(&queue);
+        let thread = std::thread::Builder::new().name("reaper".to_owned()).spawn(move || own.serve())?;
+        Ok(Self { queue, thread: Arc::new(thread) })
+    }
+
+    /// Whether it still reaps.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// How many processes were killed a second ago or more, and have not ended.
+    #[must_use]
+    pub fn overdue(&self) -> usize {
+        self.queue.overdue.load(Ordering::Relaxed)
     }
 
     /// Notes a process that will be handed over in the end.
     pub fn expect(&self, pid: Pid) {
-        self.grave.lock().expected.insert(pid);
+        self.queue.lock().expected.insert(pid);
     }
 
     /// Reaps a process that was killed, whenever it is gone.
-    pub fn bury(&self, pid: Pid) {
-        self.grave.add(Order { pid, inside: None, slot: None, ended: None });
+    pub fn reap_later(&self, pid: Pid) {
+        self.add(pid, None, None, None, None);
     }
 
-    /// Reaps a child that was killed, and frees its slot. `inside` is the child where `pid` is its nsjail.
-    pub fn bury_child(&self, pid: Pid, inside: Option<Pid>, slot: Slot) {
-        self.grave.add(Order { pid, inside, slot: Some(slot), ended: None });
+    /// Reaps a child that was killed, and frees its slot and its place. `inside` is the child where `pid` is its nsjail.
+    pub fn reap_child_later(&self, pid: Pid, inside: Option<Pid>, slot: Slot, place: Option<Arc<dyn Place>>) {
+        self.add(pid, inside, Some(slot), place, None);
     }
 
-    /// Reaps a child that was killed or is ending, frees its slot, and tells how it ended.
-    pub async fn await_child(&self, pid: Pid, inside: Option<Pid>, slot: Slot) -> Option<Ended> {
+    /// The same, and tells how it ended, if that is known within `patience`.
+    pub async fn reap_child(
+        &self,
+        pid: Pid,
+        inside: Option<Pid>,
+        slot: Slot,
+        place: Option<Arc<dyn Place>>,
+        patience: Duration,
+    ) -> Option<Ended> {
         let (ended, answer) = oneshot::channel();
-        self.grave.add(Order { pid, inside, slot: Some(slot), ended: Some(ended) });
-        answer.await.ok()
+        self.add(pid, inside, Some(slot), place, Some(ended));
+        tokio::time::timeout(patience, answer).await.ok()?.ok()
+    }
+
+    fn add(
+        &self,
+        pid: Pid,
+        inside: Option<Pid>,
+        slot: Option<Slot>,
+        place: Option<Arc<dyn Place>>,
+        ended: Option<oneshot::Sender<Ended>>,
+    ) {
+        self.queue.add(Dying { pid, inside, slot, place, ended, since: Instant::now(), is_overdue: false });
     }
 }

@@ -3,12 +3,14 @@
 //! Runs in the supervisor. A zygote runs no request's code, but it is still only believed in what it can't lie about: a
 //! child it claims to have made is waited for by its pid, and an answer that is late or odd ends the zygote.
 
+use super::child::NotReady;
 use super::command::command;
 use super::launcher::{Launcher, Process};
 use super::reaper::Reaper;
 use crate::jail::{Ids, JailError, Plan, Step};
 use crate::level::Level;
 use crate::orders::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
+use crate::outcome::Refusal;
 use crate::sys;
 use crate::sys::message::{self, Received};
 use crate::wire;
@@ -72,6 +74,24 @@ impl fmt::Display for ZygoteError {
 }
 
 impl std::error::Error for ZygoteError {}
+
+impl From<&ZygoteError> for Refusal {
+    fn from(error: &ZygoteError) -> Self {
+        match error {
+            ZygoteError::Jail(JailError { step, errno }) => Self::Jail { step: step.as_str(), errno: *errno },
+            _ => Self::NoZygote,
+        }
+    }
+}
+
+impl From<NotReady> for ZygoteError {
+    fn from(why: NotReady) -> Self {
+        match why {
+            NotReady::Jail(error) => Self::Jail(error),
+            NotReady::Silent => Self::Gone,
+        }
+    }
+}
 
 /// A child just cloned: not yet jailed, not yet trusted with a job.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use super::exit;
 use crate::api::native::job_from_json;
 use crate::client::Client;
 use crate::config::Config;
+use crate::events::Nobody;
 use crate::job::Job;
 use crate::log;
 use crate::outcome::{Code, Failure, Outcome, Report};
@@ -31,7 +32,7 @@ pub fn run(mut config: Config, given: &ArgMatches) -> i32 {
     let result_size = config.result_size.as_usize();
     let report = runtime.block_on(async {
         let supervisor = Supervisor::start(config).await.map_err(|error| (exit::CONFIG, error.to_string()))?;
-        supervisor.run(job, Client::LOCAL).await.map_err(|error| (exit::SOFTWARE, error.to_string()))
+        supervisor.run(job, Client::LOCAL, &mut Nobody).await.map_err(|error| (exit::SOFTWARE, error.to_string()))
     });
     match report {
         Ok(report) => show(report, result_size),

@@ -32,15 +32,16 @@ impl Remains<'_> {
     }
 }
 
-/// Runs the job. `make_room` frees the memory that was set aside for a failure's description.
+/// Runs the job, with `input` on its stdin. `make_room` frees the memory that was set aside for a failure's description.
 pub(super) fn execute<'py>(
     py: Python<'py>,
     captured: &Captured,
     job: &JobFrame,
+    input: &str,
     make_room: &dyn Fn(),
 ) -> (Reply, Remains<'py>) {
     let mut remains = Remains { module: None, result: None };
-    let reply = match attempt(py, captured, job, &mut remains, make_room) {
+    let reply = match attempt(py, captured, job, input, &mut remains, make_room) {
         Ok(reply) => reply,
         Err(Failed::Compile(error)) => {
             make_room();
@@ -69,14 +70,15 @@ fn attempt<'py>(
     py: Python<'py>,
     captured: &Captured,
     job: &JobFrame,
+    input: &str,
     remains: &mut Remains<'py>,
     make_room: &dyn Fn(),
 ) -> Result<Reply, Failed> {
     if job.captured {
         captured.flush_by_line.call0(py).map_err(Failed::Run)?;
     }
-    if !job.stdin.is_empty() {
-        give_input(py, captured, job.stdin.as_bytes()).map_err(Failed::Run)?;
+    if !input.is_empty() {
+        give_input(py, captured, input.as_bytes()).map_err(Failed::Run)?;
     }
     let source = &text_of(&job.script);
     let (globals, module) = new_module(py, captured, source).map_err(Failed::Run)?;

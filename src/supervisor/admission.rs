@@ -1,34 +1,75 @@
 //! Who may run now, who waits, who is sent away.
 //!
-//! Runs in the supervisor. A place is held from before the child is taken until after it is killed.
+//! Runs in the supervisor. A place is a promise about resources: it is held from before the child is taken until its process is gone.
+//! A process that was killed is gone within a millisecond or so: as many may wait for such places beyond the queue, so that a
+//! client that has its answer is not refused the place that it leaves.
+//!
+//! Clients wait in lines of their own, and the lines take turns: who floods waits behind himself. A client may hold all places but a
+//! few, which are left for those who hold none. When the queue is full, somebody from a shorter line takes the last place of the
+//! longest one.
 //!
 //! The queue is for bursts. One that goes on growing while others are let in is of no use: each waits for all before it, and more
-//! come than leave. It stands. Then only as many may wait as there are places, so that waiting takes no longer than running, until
-//! places were free for many in a row. All of this counts requests, not seconds: it holds for short scripts and long.
+//! come than leave. It stands. Then only as many may wait as there are places, so that waiting takes no longer than running, until a
+//! second has passed in which nobody was sent away.
 
+use crate::children::reaper::Place;
+use crate::client::Network;
 use crate::outcome::Refusal;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-/// Counts places and the queue before them.
-#[derive(Debug)]
-pub struct Admission {
-    places: Arc<Semaphore>,
-    queue: Queue,
-}
+/// A long queue is looked at whenever half as many were let in as there are places, and stands when it has grown this many times in
+/// a row: by half as many again, which clients that wait for their answers can't make it do, or by more than it takes.
+const GROWN: usize = 3;
+
+/// How long a queue that stood stays short after somebody was last sent away.
+const CALM: Duration = Duration::from_secs(1);
+
+/// One in so many places is left for clients that hold none.
+const LEFT_FOR_OTHERS: usize = 8;
+
+/// Places, and the queue before them.
+#[derive(Debug, Clone)]
+pub struct Admission(Arc<Shared>);
 
 #[derive(Debug)]
-struct Queue {
+struct Shared {
     state: Mutex<State>,
+    places: usize,
     /// The most that may wait in a burst.
-    length: usize,
-    /// The most that may wait when it stands: as many as there are places. A longer queue is long.
-    short: usize,
+    queue: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    taken: usize,
+    /// Each client that holds a place or waits for one.
+    clients: HashMap<Network, Line>,
+    /// Those of them that wait, in the order of their turns.
+    turns: VecDeque<Network>,
     waiting: usize,
+    /// Places whose script is over and whose process is about to be gone.
+    leaving: usize,
+    closed: bool,
+    burst: Burst,
+    /// The number of who waits last.
+    next: u64,
+}
+
+/// A client's.
+#[derive(Debug, Default)]
+struct Line {
+    holds: usize,
+    waiting: VecDeque<(u64, oneshot::Sender<Permit>)>,
+}
+
+/// Whether the queue is a burst's, or stands.
+#[derive(Debug, Default, Clone, Copy)]
+struct Burst {
     /// While it is long: let in since it was last looked at.
     let_in: usize,
     /// How long it was then.
@@ -37,77 +78,218 @@ struct State {
     refused: bool,
     /// How many times in a row it had grown.
     grown: usize,
-    /// Let in since somebody last had to wait.
-    unhindered: usize,
-    stands: bool,
+    /// Until when it stands.
+    stands: Option<Instant>,
 }
-
-/// A long queue is looked at whenever half as many were let in as there are places, and stands when it has grown this many times in
-/// a row: by half as many again, which clients that wait for their answers can't make it do, or by more than it takes.
-const GROWN: usize = 3;
 
 /// A place; dropping it lets the next one in.
 #[derive(Debug)]
 pub struct Permit {
-    _place: OwnedSemaphorePermit,
+    /// `None` once it was given up.
+    home: Option<(Arc<Shared>, Network)>,
+    /// Whether it counts as [`State::leaving`]; written under the lock.
+    is_leaving: AtomicBool,
 }
 
-/// Leaves the queue again, however the waiting ends.
-struct Waiting<'a>(&'a Queue);
+impl Permit {
+    /// Gives it up without letting anybody in.
+    fn void(mut self) {
+        self.home = None;
+    }
 
-impl Drop for Waiting<'_> {
+    fn set_leaving(&self, is_leaving: bool) {
+        let Some((home, _)) = &self.home else { return };
+        let mut state = home.lock();
+        let was_leaving = self.is_leaving.swap(is_leaving, Ordering::Relaxed);
+        state.leaving = state.leaving - usize::from(was_leaving) + usize::from(is_leaving);
+    }
+}
+
+impl Drop for Permit {
     fn drop(&mut self) {
-        let short = self.0.short;
-        let mut state = self.0.lock();
-        state.waiting -= 1;
-        if state.waiting <= short {
-            *state = State { waiting: state.waiting, stands: state.stands, ..State::default() };
+        self.set_leaving(false);
+        if let Some((home, client)) = self.home.take() {
+            let mut state = home.lock();
+            state.give_back(client);
+            home.let_in(&mut state);
         }
     }
 }
 
-impl Queue {
+impl Place for Permit {
+    /// Also when places are about to run short: who comes next must not find one taken by a script that is over.
+    fn is_wanted(&self) -> bool {
+        self.home.as_ref().is_some_and(|(home, _)| {
+            let state = home.lock();
+            state.waiting > 0 || 2 * state.taken >= home.places
+        })
+    }
+
+    fn stays(&self) {
+        self.set_leaving(false);
+    }
+}
+
+/// What a request has of its place while its script runs. When it is dropped the script is over, and the place is free as soon as the
+/// processes are gone that share it.
+#[derive(Debug)]
+pub struct Stay(Arc<Permit>);
+
+impl Stay {
+    /// Begins with the script.
+    #[must_use]
+    pub fn new(permit: Permit) -> Self {
+        Self(Arc::new(permit))
+    }
+
+    /// The place, for a process to keep.
+    #[must_use]
+    pub fn place(&self) -> Arc<dyn Place> {
+        Arc::clone(&self.0) as Arc<dyn Place>
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.0.set_leaving(true);
+    }
+}
+
+/// Leaves its line again, however the waiting ends.
+struct Waiting<'a> {
+    home: &'a Shared,
+    client: Network,
+    number: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.home.lock();
+        let Some(line) = state.clients.get_mut(&self.client) else { return };
+        let before = line.waiting.len();
+        line.waiting.retain(|(number, _)| *number != self.number);
+        let left = before - line.waiting.len();
+        state.waiting -= left;
+        state.forget_if_idle(self.client);
+        state.calm_down(self.home.places);
+    }
+}
+
+impl State {
+    fn give_back(&mut self, client: Network) {
+        self.taken -= 1;
+        if let Some(line) = self.clients.get_mut(&client) {
+            line.holds -= 1;
+        }
+        self.forget_if_idle(client);
+    }
+
+    fn forget_if_idle(&mut self, client: Network) {
+        if self.clients.get(&client).is_some_and(|line| line.holds == 0 && line.waiting.is_empty()) {
+            self.clients.remove(&client);
+            self.turns.retain(|turn| *turn != client);
+        }
+    }
+
+    /// Somebody who waited was let in, or left.
+    fn calm_down(&mut self, places: usize) {
+        if self.waiting <= places {
+            self.burst = Burst { stands: self.burst.stands, ..Burst::default() };
+        }
+    }
+
+    /// Notes that somebody who waited is let in.
+    fn note_let_in(&mut self, places: usize) {
+        self.calm_down(places);
+        if self.waiting <= places {
+            return;
+        }
+        let (waiting, burst) = (self.waiting, &mut self.burst);
+        burst.let_in += 1;
+        let look = places.div_ceil(2);
+        if burst.let_in < look {
+            return;
+        }
+        let has_grown = burst.refused || waiting >= burst.before.max(places) + look.div_ceil(2);
+        let grown = if has_grown { burst.grown + 1 } else { 0 };
+        let stands = if grown >= GROWN { Some(Instant::now() + CALM) } else { burst.stands };
+        *burst = Burst { let_in: 0, before: waiting, refused: false, grown, stands };
+    }
+
+    /// Whether so many may wait that one more may.
+    fn has_room(&self, places: usize, queue: usize) -> bool {
+        let stands = self.burst.stands.is_some_and(|until| Instant::now() < until);
+        self.waiting < self.leaving + if stands { queue.min(places) } else { queue }
+    }
+
+    /// Notes that somebody is sent away.
+    fn note_refused(&mut self) {
+        self.burst.refused = true;
+        if let Some(until) = &mut self.burst.stands {
+            let now = Instant::now();
+            // Over is over: a queue that is long again gets short only by growing.
+            if now < *until {
+                *until = now + CALM;
+            } else {
+                self.burst.stands = None;
+            }
+        }
+    }
+
+    /// The last of the longest line, if that is longer than one that has `length`.
+    fn someone_from_a_longer_line(&mut self, length: usize) -> Option<oneshot::Sender<Permit>> {
+        let (_, line) = self.clients.iter_mut().max_by_key(|(_, line)| line.waiting.len())?;
+        if line.waiting.len() <= length + 1 {
+            return None;
+        }
+        self.waiting -= 1;
+        line.waiting.pop_back().map(|(_, waiter)| waiter)
+    }
+}
+
+impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place in it, unless it is full.
-    fn join(&self) -> Option<Waiting<'_>> {
-        let mut state = self.lock();
-        state.unhindered = 0;
-        let most = if state.stands { self.length.min(self.short) } else { self.length };
-        if state.waiting >= most {
-            state.refused = true;
-            return None;
-        }
-        state.waiting += 1;
-        Some(Waiting(self))
+    /// Whether there is a place for a client that holds so many.
+    fn has_place(&self, taken: usize, holds: usize) -> bool {
+        let left = if holds == 0 { 0 } else { self.places / LEFT_FOR_OTHERS };
+        taken + left < self.places
     }
 
-    /// Notes that somebody who waited is let in.
-    fn note_let_in(&self) {
-        let mut state = self.lock();
-        if state.waiting <= self.short {
-            return;
-        }
-        state.let_in += 1;
-        let look = self.short.div_ceil(2);
-        if state.let_in < look {
-            return;
-        }
-        let has_grown = state.refused || state.waiting >= state.before.max(self.short) + look.div_ceil(2);
-        let grown = if has_grown { state.grown + 1 } else { 0 };
-        let before = state.waiting;
-        *state = State { let_in: 0, before, refused: false, grown, stands: state.stands || grown >= GROWN, ..*state };
+    fn take(self: &Arc<Self>, state: &mut State, client: Network) -> Permit {
+        state.taken += 1;
+        state.clients.entry(client).or_default().holds += 1;
+        Permit { home: Some((Arc::clone(self), client)), is_leaving: AtomicBool::new(false) }
     }
 
-    /// Notes that somebody was let in who did not have to wait.
-    fn note_unhindered(&self) {
-        let mut state = self.lock();
-        state.unhindered += 1;
-        if state.unhindered > self.length {
-            state.stands = false;
+    /// Lets in whoever's turn it is, as long as there are places for them.
+    fn let_in(self: &Arc<Self>, state: &mut State) {
+        let mut passed = 0;
+        while passed < state.turns.len() {
+            let Some(client) = state.turns.pop_front() else { return };
+            let Some(line) = state.clients.get_mut(&client).filter(|line| !line.waiting.is_empty()) else { continue };
+            let holds = line.holds;
+            if !self.has_place(state.taken, holds) {
+                state.turns.push_back(client);
+                passed += 1;
+                continue;
+            }
+            let waiter = line.waiting.pop_front();
+            state.turns.push_back(client);
+            passed = 0;
+            let Some((_, waiter)) = waiter else { continue };
+            state.waiting -= 1;
+            let permit = self.take(state, client);
+            match waiter.send(permit) {
+                Ok(()) => state.note_let_in(self.places),
+                Err(unwanted) => {
+                    unwanted.void();
+                    state.give_back(client);
+                }
+            }
         }
     }
 }
@@ -116,146 +298,62 @@ impl Admission {
     /// `places` scripts at once, and `queue` requests waiting.
     #[must_use]
     pub fn new(places: usize, queue: usize) -> Self {
-        let queue = Queue { state: Mutex::default(), length: queue, short: places };
-        Self { places: Arc::new(Semaphore::new(places)), queue }
+        Self(Arc::new(Shared { state: Mutex::default(), places, queue }))
     }
 
     /// A place at once, or after waiting in line.
     ///
     /// # Errors
-    /// [`Refusal::QueueFull`] at once when the queue is full, [`Refusal::Draining`] after [`Self::close`].
-    pub async fn enter(&self) -> Result<Permit, Refusal> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            self.queue.note_unhindered();
-            return Ok(Permit { _place: place });
-        }
-        if self.places.is_closed() {
-            return Err(Refusal::Draining);
-        }
-        let _waiting = self.queue.join().ok_or(Refusal::QueueFull)?;
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Refusal::Draining)?;
-        self.queue.note_let_in();
-        Ok(Permit { _place: place })
+    /// [`Refusal::QueueFull`] when the queue is full, at once or when others have more right to wait; [`Refusal::Draining`] after
+    /// [`Self::close`].
+    pub async fn enter(&self, client: Network) -> Result<Permit, Refusal> {
+        let (waiting, place) = {
+            let mut state = self.0.lock();
+            if state.closed {
+                return Err(Refusal::Draining);
+            }
+            let (holds, length) = state.clients.get(&client).map_or((0, 0), |line| (line.holds, line.waiting.len()));
+            if length == 0 && self.0.has_place(state.taken, holds) {
+                return Ok(self.0.take(&mut state, client));
+            }
+            if !state.has_room(self.0.places, self.0.queue) {
+                state.note_refused();
+                // Whose sender is dropped learns that it is sent away.
+                drop(state.someone_from_a_longer_line(length).ok_or(Refusal::QueueFull)?);
+            }
+            let (sender, place) = oneshot::channel();
+            state.next += 1;
+            let number = state.next;
+            state.clients.entry(client).or_default().waiting.push_back((number, sender));
+            state.waiting += 1;
+            if !state.turns.contains(&client) {
+                state.turns.push_back(client);
+            }
+            (Waiting { home: &self.0, client, number }, place)
+        };
+        let permit = place.await;
+        drop(waiting);
+        permit.map_err(|_| if self.0.lock().closed { Refusal::Draining } else { Refusal::QueueFull })
     }
 
     /// Lets nobody in any more; who waits is sent away.
     pub fn close(&self) {
-        self.places.close();
+        let mut state = self.0.lock();
+        state.closed = true;
+        state.waiting = 0;
+        let lines: Vec<_> = state.clients.values_mut().map(|line| std::mem::take(&mut line.waiting)).collect();
+        drop(state);
+        drop(lines);
+    }
+
+    /// How many places are taken, and how many requests wait.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        let state = self.0.lock();
+        (state.taken, state.waiting)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::VecDeque;
-
-    #[tokio::test]
-    async fn a_full_queue_refuses_at_once_and_a_freed_place_admits() {
-        let admission = Admission::new(1, 0);
-        let first = admission.enter().await.expect("a free place");
-        assert_eq!(admission.enter().await.err(), Some(Refusal::QueueFull));
-        drop(first);
-        assert!(admission.enter().await.is_ok());
-    }
-
-    type Waiter = tokio::task::JoinHandle<Result<Permit, Refusal>>;
-
-    /// Somebody who asks for a place, and has joined the queue when this returns.
-    async fn ask(admission: &Arc<Admission>) -> Waiter {
-        let admission = Arc::clone(admission);
-        let waiter = tokio::spawn(async move { admission.enter().await });
-        tokio::task::yield_now().await;
-        waiter
-    }
-
-    async fn place(waiter: Waiter) -> Permit {
-        waiter.await.expect("it ends").expect("a place")
-    }
-
-    /// One is let in, and `more` come.
-    async fn go_on(admission: &Arc<Admission>, held: &mut Option<Permit>, queue: &mut VecDeque<Waiter>, more: usize) {
-        drop(held.take());
-        *held = Some(place(queue.pop_front().expect("somebody waits")).await);
-        for _ in 0..more {
-            queue.push_back(ask(admission).await);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_queue_that_goes_on_growing_gets_short_and_then_recovers() {
-        let length = 10;
-        let admission = Arc::new(Admission::new(1, length));
-        let mut held = Some(admission.enter().await.expect("a free place"));
-        let mut queue = VecDeque::from([ask(&admission).await, ask(&admission).await, ask(&admission).await]);
-        for _ in 0..=GROWN {
-            go_on(&admission, &mut held, &mut queue, 2).await;
-        }
-        assert_eq!(admission.enter().await.err(), Some(Refusal::QueueFull), "it is longer than there are places");
-        while let Some(waiter) = queue.pop_front() {
-            drop(held.take());
-            held = waiter.await.expect("it ends").ok();
-        }
-        drop(held.take());
-        held = admission.enter().await.ok();
-        let one = ask(&admission).await;
-        assert_eq!(
-            admission.enter().await.err(),
-            Some(Refusal::QueueFull),
-            "one runs, and one waits of ten that could"
-        );
-        drop(held);
-        drop(place(one).await);
-
-        for _ in 0..=length {
-            assert!(admission.enter().await.is_ok());
-        }
-        burst(&admission, length).await;
-    }
-
-    /// As many as may wait come at once, and all are served.
-    async fn burst(admission: &Arc<Admission>, length: usize) {
-        let mut held = Some(admission.enter().await.expect("a free place"));
-        let mut queue = VecDeque::new();
-        for _ in 0..length {
-            queue.push_back(ask(admission).await);
-        }
-        assert_eq!(admission.enter().await.err(), Some(Refusal::QueueFull), "as many wait as may");
-        while !queue.is_empty() {
-            go_on(admission, &mut held, &mut queue, 0).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn a_burst_is_served_to_its_end_and_so_is_the_next() {
-        let admission = Arc::new(Admission::new(1, 5));
-        for _ in 0..3 {
-            burst(&admission, 5).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn clients_that_wait_for_their_answers_are_served_however_many_they_are() {
-        let admission = Arc::new(Admission::new(1, 5));
-        let mut held = Some(admission.enter().await.expect("a free place"));
-        let mut queue = VecDeque::new();
-        for _ in 0..5 {
-            queue.push_back(ask(&admission).await);
-        }
-        for _ in 0..100 {
-            go_on(&admission, &mut held, &mut queue, 1).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn closing_sends_those_who_wait_away() {
-        let admission = Arc::new(Admission::new(1, 1));
-        let _first = admission.enter().await.expect("a free place");
-        let second = tokio::spawn({
-            let admission = Arc::clone(&admission);
-            async move { admission.enter().await.err() }
-        });
-        tokio::task::yield_now().await;
-        admission.close();
-        assert_eq!(second.await.ok().flatten(), Some(Refusal::Draining));
-    }
-}
+#[path = "admission_tests.rs"]
+mod tests;

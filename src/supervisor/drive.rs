@@ -5,15 +5,15 @@
 
 use super::output::{FLOOD, Output};
 use super::verdict::Stop;
-use crate::children::child::Child;
+use crate::children::child::{Child, Meter, Mute};
+use crate::events::{Event, Listener};
 use crate::fault::supervisor_leaves_out;
 use crate::jail::{Counting, MAX_THREADS};
 use crate::job::{Include, Limits};
 use crate::layer::Layer;
 use crate::machine;
 use crate::outcome::{Captured, Exception, Usage};
-use crate::sys::Ended;
-use crate::wire::{self, Reply};
+use crate::wire::{self, Reply, Up};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -21,6 +21,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// text: the runner clips what it says of a failure to 25,000 characters, each of six bytes at most.
 const REPLY_FACTOR: usize = 3;
 const REPLY_TEXT: usize = 192 * 1024;
+
+/// How long an answer waits for the end of a child that was killed. One that waits for a disk does not end before that has answered;
+/// its use is what was known before.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// For a server without a deadline.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -42,90 +46,123 @@ pub struct Driven {
     pub stderr: Option<Captured>,
 }
 
-/// Runs a job, encoded as `frame`, in `child`.
-pub async fn drive(
-    mut child: Child,
-    limits: Limits,
-    counting: Counting,
-    include: Include,
-    frame: &[u8],
-    result_size: usize,
-) -> Driven {
+/// What a run is held to, and who wants to know of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// The job's limits; on a second run, what is left of them.
+    pub limits: Limits,
+    /// Who counts its threads.
+    pub counting: Counting,
+    /// What its client wants to see.
+    pub include: Include,
+    /// The largest result as JSON, in bytes.
+    pub result_size: usize,
+}
+
+/// Runs a job in `child`, which is told `told`.
+pub async fn drive(mut child: Child, terms: &Terms, told: &[u8], listener: &mut dyn Listener) -> Driven {
+    let Terms { limits, counting, include, result_size } = *terms;
     let began = Instant::now();
     let cap = if supervisor_leaves_out(Layer::OutputCap) { usize::MAX } else { limits.output.as_usize() };
-    let mut stdout = Output::new(child.stdout.take(), cap);
-    let mut stderr = Output::new(child.stderr.take(), cap);
+    let mut outputs = Outputs {
+        stdout: Output::new(child.stdout.take(), cap),
+        stderr: Output::new(child.stderr.take(), cap),
+        listener,
+    };
     // As JSON each token takes two bytes at least, its comma or its bracket included.
     let most_tokens = result_size / 2 + 2;
     let reply_cap = result_size.saturating_mul(REPLY_FACTOR).saturating_add(REPLY_TEXT);
     let reply_cap = if supervisor_leaves_out(Layer::ReplyCap) { wire::MAX_FRAME } else { reply_cap };
+    child.allow(reply_cap);
+    outputs.listener.hear(Event::Started);
+    let meter = child.meter();
     let stop = tokio::select! {
         biased;
-        stop = exchange(&child, frame, reply_cap, most_tokens) => stop,
-        stop = watch_limits(&child, &limits, began) => stop,
-        stop = watch_threads(&child, counting) => stop,
-        () = drain(&mut stdout, &mut stderr) => Stop::Flood,
+        stop = converse(&mut child, told, most_tokens) => stop,
+        stop = watch_limits(meter, &limits, began) => stop,
+        stop = watch_threads(meter, counting) => stop,
+        () = outputs.drain() => Stop::Flood,
     };
     let stop = match stop {
         Stop::Silent if ends_by_itself(&child, began + limits.wall).await => None,
         other => Some(other),
     };
+    // For one whose end does not come in time.
+    let cpu_so_far = if include.usage { meter.used().unwrap_or_default() } else { Duration::ZERO };
     child.kill();
     let wall = began.elapsed();
-    let cpu_at_ready = child.cpu_at_ready;
+    let cpu_at_ready = child.cpu_at_ready();
     let needs_end = stop.is_none() || include.usage;
-    let ended = if needs_end { child.end().await } else { None };
-    let used = |ended: Option<Ended>| ended.map_or(Duration::ZERO, |ended| ended.cpu.saturating_sub(cpu_at_ready));
+    let ended = if needs_end { child.end(PATIENCE).await } else { None };
+    let cpu = ended.map_or(cpu_so_far, |ended| ended.cpu.saturating_sub(cpu_at_ready));
     let stop = match (stop, ended) {
         (Some(stop), _) => stop,
         (None, Some(ended)) => Stop::Ended(ended),
         (None, None) => Stop::Silent,
     };
+    if include.stdout || include.stderr || outputs.listener.is_there() {
+        outputs.take_rest();
+    }
+    let usage = Usage { wall, cpu, peak_memory: ended.map_or(0, |ended| ended.peak_memory) };
     Driven {
         stop,
         wall,
-        cpu: used(ended),
-        usage: include.usage.then(|| Usage {
-            wall,
-            cpu: used(ended),
-            peak_memory: ended.map_or(0, |ended| ended.peak_memory),
-        }),
-        stdout: include.stdout.then(|| stdout.finish()),
-        stderr: include.stderr.then(|| stderr.finish()),
+        cpu,
+        usage: include.usage.then_some(usage),
+        stdout: include.stdout.then(|| outputs.stdout.into_captured()),
+        stderr: include.stderr.then(|| outputs.stderr.into_captured()),
     }
 }
 
-/// Sends the job and receives one reply.
-async fn exchange(child: &Child, frame: &[u8], cap: usize, most_tokens: usize) -> Stop {
-    if child.send(frame).await.is_err() {
-        return Stop::Silent;
-    }
-    let mut received = Vec::new();
-    let mut length = None;
-    loop {
-        // One byte more than a whole frame shows that something follows it.
-        let most = wire::HEADER + length.unwrap_or(wire::HEADER) + 1;
-        match child.receive(&mut received, most.max(4096)).await {
-            Ok(0) | Err(_) => return Stop::Silent,
-            Ok(_) => {}
-        }
-        if length.is_none()
-            && let Some(header) = received.first_chunk()
-        {
-            match wire::payload_length(*header, cap) {
-                Ok(claimed) => length = Some(claimed),
-                Err(_) => return Stop::Forged,
+/// Both output streams of a child. Each piece goes to what is kept and to whoever listens, alike.
+struct Outputs<'a> {
+    stdout: Output,
+    stderr: Output,
+    listener: &'a mut dyn Listener,
+}
+
+impl Outputs<'_> {
+    /// Keeps the pipes from filling up, and returns only at a flood.
+    async fn drain(&mut self) {
+        let most = if supervisor_leaves_out(Layer::OutputFlood) { u64::MAX } else { FLOOD };
+        while self.stdout.total() + self.stderr.total() <= most {
+            tokio::select! {
+                piece = self.stdout.next() => self.wrote_to_stdout(&piece),
+                piece = self.stderr.next() => self.wrote_to_stderr(&piece),
             }
         }
-        if let Some(length) = length
-            && received.len() >= wire::HEADER + length
-        {
-            let whole = received.len() == wire::HEADER + length;
-            return match wire::decode_reply(&received[wire::HEADER..], most_tokens) {
-                Ok(reply) if whole && text_of(&reply) <= REPLY_TEXT => Stop::Reply(reply),
-                _ => Stop::Forged,
-            };
+    }
+
+    fn take_rest(&mut self) {
+        let (stdout, stderr) = (self.stdout.rest(), self.stderr.rest());
+        self.wrote_to_stdout(&stdout);
+        self.wrote_to_stderr(&stderr);
+    }
+
+    fn wrote_to_stdout(&mut self, piece: &[u8]) {
+        if !piece.is_empty() {
+            self.stdout.keep(piece);
+            self.listener.hear(Event::Stdout(piece));
         }
+    }
+
+    fn wrote_to_stderr(&mut self, piece: &[u8]) {
+        if !piece.is_empty() {
+            self.stderr.keep(piece);
+            self.listener.hear(Event::Stderr(piece));
+        }
+    }
+}
+
+/// Tells the child its job, and hears what it says until the reply.
+async fn converse(child: &mut Child, told: &[u8], most_tokens: usize) -> Stop {
+    if child.send(told).await.is_err() {
+        return Stop::Silent;
+    }
+    match child.next(most_tokens).await {
+        Ok(Up::Done(reply)) if text_of(&reply) <= REPLY_TEXT => Stop::Reply(reply),
+        Ok(Up::Done(_) | Up::Hello(_)) | Err(Mute::Forged) => Stop::Forged,
+        Err(Mute::Closed) => Stop::Silent,
     }
 }
 
@@ -141,7 +178,7 @@ fn text_of(reply: &Reply) -> usize {
 }
 
 /// Returns when the wall clock or the processor time runs out.
-async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
+async fn watch_limits(meter: Meter, limits: &Limits, began: Instant) -> Stop {
     let deadline = began + limits.wall;
     let deadline = if supervisor_leaves_out(Layer::WallClock) { began + NEVER } else { deadline };
     let cores = u32::try_from(machine::cores()).unwrap_or(1);
@@ -157,7 +194,7 @@ async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
         if supervisor_leaves_out(Layer::CpuWatch) {
             continue;
         }
-        left = match child.cpu() {
+        left = match meter.used() {
             Some(used) if used >= limits.cpu => return Stop::Cpu,
             Some(used) => limits.cpu.saturating_sub(used),
             None => limits.cpu,
@@ -166,28 +203,17 @@ async fn watch_limits(child: &Child, limits: &Limits, began: Instant) -> Stop {
 }
 
 /// Returns when there are too many threads, where the kernel does not keep them from it.
-async fn watch_threads(child: &Child, counting: Counting) -> Stop {
+async fn watch_threads(meter: Meter, counting: Counting) -> Stop {
     /// Longer than most scripts run, and too short for a script to crowd out others for long.
     const EACH: Duration = Duration::from_millis(20);
     match counting {
         Counting::Alone => std::future::pending().await,
         Counting::Together => loop {
             sleep(EACH).await;
-            if child.threads().is_some_and(|threads| threads > MAX_THREADS) {
+            if meter.threads().is_some_and(|threads| threads > MAX_THREADS) {
                 return Stop::Threads;
             }
         },
-    }
-}
-
-/// Keeps the pipes from filling up, and returns only at a flood.
-async fn drain(stdout: &mut Output, stderr: &mut Output) {
-    let most = if supervisor_leaves_out(Layer::OutputFlood) { u64::MAX } else { FLOOD };
-    while stdout.total() + stderr.total() <= most {
-        tokio::select! {
-            () = stdout.drain() => {}
-            () = stderr.drain() => {}
-        }
     }
 }
 

@@ -48,8 +48,8 @@ impl Output {
         self.captured.total
     }
 
-    /// Reads until there is nothing more for now, and returns after each read; never returns once the stream is closed.
-    pub async fn drain(&mut self) {
+    /// The next piece that is written; never returns once the stream is closed.
+    pub async fn next(&mut self) -> Vec<u8> {
         loop {
             if let Err(error) = self.watch() {
                 tracing::warn!(%error, "can't watch an output; what the script writes to it is not kept");
@@ -58,7 +58,7 @@ impl Output {
             let Pipe::Watched(pipe) = &self.pipe else { return std::future::pending().await };
             let read = pipe.async_io(Interest::READABLE, read_some).await;
             match read {
-                Ok(bytes) if !bytes.is_empty() => return self.keep(&bytes),
+                Ok(bytes) if !bytes.is_empty() => return bytes,
                 _ => self.pipe = Pipe::Closed,
             }
         }
@@ -74,29 +74,34 @@ impl Output {
         Ok(())
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    /// Keeps of a piece what there is room for, and counts all of it.
+    pub fn keep(&mut self, piece: &[u8]) {
         let room = self.cap.saturating_sub(self.captured.kept.len());
-        self.captured.kept.extend_from_slice(&bytes[..room.min(bytes.len())]);
-        self.captured.total += bytes.len() as u64;
+        self.captured.kept.extend_from_slice(&piece[..room.min(piece.len())]);
+        self.captured.total += piece.len() as u64;
     }
 
-    /// Takes what is left, after the script was stopped, and gives all that was captured.
-    #[must_use]
-    pub fn finish(mut self) -> Captured {
+    /// What was left in the pipe when the script was stopped. A pipe holds no more than its capacity, and a writer that was killed
+    /// adds nothing.
+    pub fn rest(&mut self) -> Vec<u8> {
         let fd = match std::mem::replace(&mut self.pipe, Pipe::Closed) {
             Pipe::Untouched(fd) => fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).is_ok().then_some(fd),
             Pipe::Watched(watched) => Some(watched.into_inner()),
             Pipe::Closed => None,
         };
-        if let Some(fd) = fd {
-            // A pipe holds no more than its capacity, and a writer that was killed adds nothing.
-            for _ in 0..2 {
-                match read_some(&fd) {
-                    Ok(bytes) if !bytes.is_empty() => self.keep(&bytes),
-                    _ => break,
-                }
+        let mut rest = Vec::new();
+        for _ in 0..2 {
+            match fd.as_ref().map(read_some) {
+                Some(Ok(mut bytes)) if !bytes.is_empty() => rest.append(&mut bytes),
+                _ => break,
             }
         }
+        rest
+    }
+
+    /// All that was kept.
+    #[must_use]
+    pub fn into_captured(self) -> Captured {
         self.captured
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Runs in the supervisor. A wrong guess costs time, never correctness: what was not preloaded is imported from files.
 
+use crate::children::pool::Pool;
+use crate::children::pools::Pools;
 use std::collections::BTreeSet;
 
 /// Standard modules that the loaded zygote has beside the packages, and the lean one has not. Importing them takes 2 to 25 ms, but
@@ -21,6 +23,17 @@ pub fn named(script: &str, modules: &BTreeSet<String>) -> BTreeSet<String> {
         .filter(|word| modules.contains(*word))
         .map(str::to_owned)
         .collect()
+}
+
+/// The pool for a script that names modules which only the heavier pools have, or none. A wrong guess costs time alone, so while
+/// one of them is not warm the others serve; but an import that would have to be made anew in each child is waited for.
+#[must_use]
+pub fn choose(names_heavy: bool, pools: &Pools) -> &Pool {
+    let (lightest, heaviest) = (pools.lightest(), pools.heaviest());
+    if names_heavy {
+        return if heaviest.has_failed() { lightest } else { heaviest };
+    }
+    if lightest.is_warm() || !heaviest.is_warm() { lightest } else { heaviest }
 }
 
 #[cfg(test)]

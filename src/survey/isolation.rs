@@ -4,7 +4,7 @@
 //! other will be, tried to get out and failed. Nothing is concluded from names, versions or sysctls.
 
 use super::manifest::Manifest;
-use crate::children::child::{Child, StillBorn};
+use crate::children::child::{Child, Made, NotReady};
 use crate::children::command::command;
 use crate::children::launcher::Launcher;
 use crate::children::nsjail::Wrapper;
@@ -277,23 +277,21 @@ impl Tools<'_> {
             purpose: Purpose::Verify,
         };
         let newborn = zygote.spawn(spawn).await?;
-        let mut child = Child::new(newborn, slot, self.reaper.clone()).map_err(ZygoteError::Start)?;
-        let hello = tokio::time::timeout(VERIFY_TIME, child.hello()).await.unwrap_or(Err(StillBorn::Silent));
+        let made = Made::by(spawn, zygote.warm().address_space);
+        let mut child = Child::new(newborn, slot, self.reaper.clone(), made).map_err(ZygoteError::Start)?;
+        let hello = tokio::time::timeout(VERIFY_TIME, child.hello()).await.unwrap_or(Err(NotReady::Silent));
         match hello {
             // It must be the supervisor's to reap, or nobody could tell how a script ended.
-            Ok(Hello::Verified { failed: 0 }) => match child.end().await {
+            Ok(Hello::Verified { failed: 0 }) => match child.end(VERIFY_TIME).await {
                 Some(_) => Ok(plan),
                 None => Err(Unavailable::NotOurs),
             },
             Ok(Hello::Verified { .. }) if plan.faults.lacks(Facility::Verification) => {
-                child.end().await.map(|_| plan).ok_or(Unavailable::NotOurs)
+                child.end(VERIFY_TIME).await.map(|_| plan).ok_or(Unavailable::NotOurs)
             }
             Ok(Hello::Verified { failed }) => Err(Unavailable::Leaky(failed_checks(failed))),
-            Err(StillBorn::Jail(step, errno)) => Err(match Step::from_index(step) {
-                Some(step) => Unavailable::Step(JailError { step, errno }),
-                None => Unavailable::Zygote(ZygoteError::Confused),
-            }),
-            Ok(_) | Err(StillBorn::Silent) => Err(Unavailable::Zygote(ZygoteError::Gone)),
+            Err(NotReady::Jail(error)) => Err(Unavailable::Step(error)),
+            Ok(_) | Err(NotReady::Silent) => Err(Unavailable::Zygote(ZygoteError::Gone)),
         }
     }
 }

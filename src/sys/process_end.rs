@@ -43,15 +43,30 @@ pub fn some_zombie() -> Option<Pid> {
 /// # Errors
 /// `ECHILD` when it is no child of this process, or already reaped.
 pub fn reap(pid: Pid) -> Result<Ended, Errno> {
+    wait(pid, 0)?.ok_or(Errno::EAGAIN)
+}
+
+/// Reaps a child if it has ended; `None` while it has not.
+///
+/// # Errors
+/// As [`reap`].
+pub fn try_reap(pid: Pid) -> Result<Option<Ended>, Errno> {
+    wait(pid, libc::WNOHANG)
+}
+
+fn wait(pid: Pid, options: libc::c_int) -> Result<Option<Ended>, Errno> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    loop {
+    let reaped = loop {
         // SAFETY: the kernel writes one int and one rusage.
-        match check(unsafe { libc::wait4(pid.as_raw(), &raw mut status, 0, usage.as_mut_ptr()) }.into()) {
-            Ok(_) => break,
+        match check(unsafe { libc::wait4(pid.as_raw(), &raw mut status, options, usage.as_mut_ptr()) }.into()) {
+            Ok(reaped) => break reaped,
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
+    };
+    if reaped == 0 {
+        return Ok(None);
     }
     // SAFETY: zeroed at first, which is a valid rusage, and written by a successful wait4.
     let usage = unsafe { usage.assume_init() };
@@ -60,16 +75,29 @@ pub fn reap(pid: Pid) -> Result<Ended, Errno> {
     } else {
         How::Exited(libc::WEXITSTATUS(status))
     };
-    Ok(Ended {
+    Ok(Some(Ended {
         how,
         cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
         peak_memory: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
         minor_faults: u64::try_from(usage.ru_minflt).unwrap_or(0),
-    })
+    }))
 }
 
 fn duration(time: libc::timeval) -> Duration {
     Duration::from_micros(u64::try_from(time.tv_sec * 1_000_000 + time.tv_usec).unwrap_or(0))
+}
+
+/// How long ago a process was made; `None` when it can't be told.
+#[must_use]
+pub fn age_of(pid: Pid) -> Option<Duration> {
+    use nix::unistd::{SysconfVar, sysconf};
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which may hold anything: the state is the first field, the time of the start the twentieth, in ticks since the
+    // system's own.
+    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let per_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+    let started = Duration::from_millis(ticks.checked_mul(1000)?.checked_div(per_second)?);
+    clock_reading(libc::CLOCK_BOOTTIME)?.checked_sub(started)
 }
 
 /// Processor time that a process has used so far, all threads together; `None` when it can't be told.
@@ -96,4 +124,18 @@ fn clock_reading(clock: libc::clockid_t) -> Option<Duration> {
         return None;
     }
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_an_age() {
+        let age = |pid| age_of(pid).expect("it is there");
+        let (own, first) = (age(Pid::this()), age(Pid::from_raw(1)));
+        assert!(own < Duration::from_secs(24 * 3600), "{own:?}");
+        assert!(first + Duration::from_millis(10) >= own, "{first:?} {own:?}");
+        assert_eq!(age_of(Pid::from_raw(i32::MAX)), None);
+    }
 }

@@ -12,7 +12,7 @@ use crate::orders::{Purpose, Spawn};
 use crate::python::{self, Interpreter, Setup};
 use crate::sys::own_proc::{Alone, OwnProc};
 use crate::sys::{self, OneWay};
-use crate::wire::{self, Hello, JobFrame, WireError};
+use crate::wire::{self, Down, Hello, JobFrame, Up, WireError};
 use nix::errno::Errno;
 use serde::Serialize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -98,7 +98,7 @@ pub fn serve(
     match (spawn.purpose, interpreter) {
         (Purpose::Verify, _) => {
             let report = verify::escape(base.plan, &jailed);
-            send(jailed.channel(), &Hello::Verified { failed: report }, || ());
+            send(jailed.channel(), &Up::Hello(Hello::Verified { failed: report }), || ());
         }
         (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter, base),
         (Purpose::Job, None) => {}
@@ -128,22 +128,39 @@ pub fn make_ready(jailed: &Jailed, interpreter: &Interpreter, written: &Written,
 fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>) {
     make_ready(jailed, interpreter, base.written, base.alone);
     let cpu_ns = u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX);
-    send(jailed.channel(), &Hello::Ready { cpu_ns }, || ());
-    let reply = match receive(jailed.channel()) {
-        Ok(job) => {
-            if !job.stdin.is_empty() {
+    let channel = jailed.channel();
+    send(channel, &Up::Hello(Hello::Ready { cpu_ns }), || ());
+    let mut inbox = Inbox::new();
+    let reply = match job(&mut inbox, channel) {
+        Ok((job, input)) => {
+            if !input.is_empty() {
                 // Where descriptor 0 can't hold it, `sys.stdin` does without.
-                let _ = input::place(base.plan, &job.stdin);
+                let _ = input::place(base.plan, &input);
             }
-            interpreter.run(jailed, job)
+            interpreter.run(jailed, job, input)
         }
         Err(NoJob::Memory) => python::no_memory_for_the_job(),
         Err(NoJob::Supervisor) => sys::exit_now(NO_SUPERVISOR),
     };
-    send(jailed.channel(), &reply, || interpreter.make_room());
+    send(channel, &Up::Done(reply), || interpreter.make_room());
     // The supervisor has what it waits for and kills this process: ending by itself would only be slower, and would let
     // the script's exit handlers run. Nothing more ever comes, so this waits, with the interpreter's lock held.
-    let _ = receive(jailed.channel());
+    let _ = inbox.next(channel);
+}
+
+/// The job and what the script reads from its stdin.
+fn job(inbox: &mut Inbox, channel: BorrowedFd<'_>) -> Result<(JobFrame, String), NoJob> {
+    let mut input = Ok(String::new());
+    loop {
+        // What there is no memory for is read to its end all the same: the supervisor looks for a reply when it has sent
+        // everything.
+        match inbox.next(channel) {
+            Ok(Down::Input(text)) => input = Ok(text),
+            Ok(Down::Job(job)) => return input.map(|input| (job, input)),
+            Err(NoJob::Memory) if !inbox.was_last => input = Err(NoJob::Memory),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// `before_long` is called before memory is taken for a frame that needs some.
@@ -175,38 +192,71 @@ enum NoJob {
     Memory,
 }
 
-/// The one job.
-fn receive(channel: BorrowedFd<'_>) -> Result<JobFrame, NoJob> {
-    let mut space = [0; SHORT];
-    let mut received = 0;
-    while received < wire::HEADER {
-        received += read(channel, &mut space[received..]).ok_or(NoJob::Supervisor)?;
+/// What has come from the supervisor and was not read yet. Short messages take no memory but the stack's.
+struct Inbox {
+    space: [u8; SHORT],
+    from: usize,
+    to: usize,
+    /// Whether the message before was the last one, the job. It can be told from its first byte, where there is no memory for it.
+    was_last: bool,
+}
+
+impl Inbox {
+    /// The index of `Down::Job`, as bincode writes it.
+    const JOB: u8 = 1;
+
+    fn new() -> Self {
+        Self { space: [0; SHORT], from: 0, to: 0, was_last: false }
     }
-    let (header, start) = space[..received].split_first_chunk().ok_or(NoJob::Supervisor)?;
-    let length = wire::payload_length(*header, wire::MAX_FRAME).map_err(|_| NoJob::Supervisor)?;
-    if let Some(payload) = start.get(..length) {
-        return wire::decode(payload).map_err(|_| NoJob::Supervisor);
-    }
-    let mut payload = Vec::new();
-    if payload.try_reserve_exact(length).is_err() {
-        // The supervisor looks for a reply when it has sent everything.
-        let mut left = length - start.len();
-        while left > 0 {
-            let most = left.min(SHORT);
-            left -= read(channel, &mut space[..most]).ok_or(NoJob::Supervisor)?;
+
+    fn next(&mut self, channel: BorrowedFd<'_>) -> Result<Down, NoJob> {
+        self.fill(channel, wire::HEADER + 1)?;
+        let (header, start) = self.space[self.from..self.to].split_first_chunk().ok_or(NoJob::Supervisor)?;
+        let length = wire::payload_length(*header, wire::MAX_FRAME).map_err(|_| NoJob::Supervisor)?;
+        self.was_last = start.first() == Some(&Self::JOB);
+        if wire::HEADER + length <= SHORT {
+            self.fill(channel, wire::HEADER + length)?;
+            let payload = &self.space[self.from + wire::HEADER..][..length];
+            self.from += wire::HEADER + length;
+            return wire::decode(payload).map_err(|_| NoJob::Supervisor);
         }
-        return Err(NoJob::Memory);
+        let here = &start[..start.len().min(length)];
+        let mut payload = Vec::new();
+        if payload.try_reserve_exact(length).is_err() {
+            let mut left = length - here.len();
+            (self.from, self.to) = (0, 0);
+            while left > 0 {
+                let most = left.min(SHORT);
+                left -= read(channel, &mut self.space[..most]).ok_or(NoJob::Supervisor)?;
+            }
+            return Err(NoJob::Memory);
+        }
+        payload.extend_from_slice(here);
+        let mut filled = payload.len();
+        self.from += wire::HEADER + filled;
+        payload.resize(length, 0);
+        while filled < length {
+            filled += read(channel, &mut payload[filled..]).ok_or(NoJob::Supervisor)?;
+        }
+        wire::decode_down(&payload).map_err(|error| match error {
+            WireError::Memory => NoJob::Memory,
+            _ => NoJob::Supervisor,
+        })
     }
-    payload.extend_from_slice(start);
-    let mut filled = payload.len();
-    payload.resize(length, 0);
-    while filled < length {
-        filled += read(channel, &mut payload[filled..]).ok_or(NoJob::Supervisor)?;
+
+    /// Reads until `least` bytes are there, which fit.
+    fn fill(&mut self, channel: BorrowedFd<'_>, least: usize) -> Result<(), NoJob> {
+        if self.from == self.to {
+            (self.from, self.to) = (0, 0);
+        } else if self.from + least > SHORT {
+            self.space.copy_within(self.from..self.to, 0);
+            (self.from, self.to) = (0, self.to - self.from);
+        }
+        while self.to - self.from < least {
+            self.to += read(channel, &mut self.space[self.to..]).ok_or(NoJob::Supervisor)?;
+        }
+        Ok(())
     }
-    wire::decode_job(&payload).map_err(|error| match error {
-        WireError::Memory => NoJob::Memory,
-        _ => NoJob::Supervisor,
-    })
 }
 
 /// Reads what is there, at least a byte; `None` at the end and when it fails.
@@ -222,7 +272,7 @@ fn read(channel: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
 }
 
 fn give_up(channel: BorrowedFd<'_>, JailError { step, errno }: JailError) -> ! {
-    send(channel, &Hello::Failed { step: step.index(), errno }, || ());
+    send(channel, &Up::Hello(Hello::Failed { step: step.index(), errno }), || ());
     sys::exit_now(NO_JAIL)
 }
 

@@ -44,6 +44,7 @@ fn a_bad_value_is_78_and_one_line() {
         ("MAYFLY_LISTEN", "127.0.0.1:70000"),
         ("PORT", "http"),
         ("PORT", "65536"),
+        ("MAYFLY_HOSTS", "exa mple"),
         ("MAYFLY_ISOLATION", "none"),
         ("MAYFLY_ISOLATION", "Full"),
         ("MAYFLY_ISOLATION", ""),

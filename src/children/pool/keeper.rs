@@ -2,14 +2,12 @@
 //!
 //! Runs in the supervisor, as a task of each pool.
 
-use super::{Shared, Waiter};
-use crate::children::child::{Child, StillBorn};
+use super::{For, Shared};
+use crate::children::child::{Child, Made, NotReady};
 use crate::children::slots::Slot;
 use crate::children::zygote::{Zygote, ZygoteError};
-use crate::jail::{ChildLimits, JailError, Step};
-use crate::job::Limits;
-use crate::orders::{Purpose, Spawn};
-use crate::outcome::Refusal;
+use crate::jail::JailError;
+use crate::orders::Spawn;
 use crate::wire::Hello;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,9 +20,13 @@ const READY_TIME: Duration = Duration::from_secs(10);
 /// How often an idle pool is looked through for children that somebody killed.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// The pause after a failed start or child: doubled each time, from the first to the last.
+/// The pause after a failed start or child: doubled each time, from the first to the last. Refusals end so long after their cause,
+/// and a child that can't be made costs a millisecond each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LAST_PAUSE: Duration = Duration::from_secs(5);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The same for a zygote, whose start takes a second of a processor.
+const LAST_PAUSE_OF_ZYGOTE: Duration = Duration::from_secs(5);
 
 /// How many children a zygote is asked for ahead, so that after each it has its next order at once.
 const AHEAD: usize = 4;
@@ -34,8 +36,12 @@ struct Pause(Duration);
 
 impl Pause {
     async fn take(&mut self) {
+        self.take_within(LAST_PAUSE).await;
+    }
+
+    async fn take_within(&mut self, most: Duration) {
         tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(LAST_PAUSE);
+        self.0 = (self.0 * 2).min(most);
     }
 
     fn reset(&mut self) {
@@ -51,39 +57,33 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             Ok(zygote) => zygote,
             Err(error) => {
                 shared.failed.store(true, Ordering::Relaxed);
-                tracing::error!(zygote = shared.kind.name, %error, "a zygote did not start; trying again");
-                shared.disappoint(refusal(&error));
-                pause.take().await;
+                shared.note_trouble();
+                tracing::error!(zygote = shared.recipe.name, %error, "a zygote did not start; trying again");
+                shared.refuse_next((&error).into());
+                pause.take_within(LAST_PAUSE_OF_ZYGOTE).await;
                 continue;
             }
         };
         let error = serve_children(&shared, zygote, &mut pause).await;
         shared.warm.send_replace(None);
-        tracing::error!(zygote = shared.kind.name, %error, "a zygote was lost; starting another");
+        tracing::error!(zygote = shared.recipe.name, %error, "a zygote was lost; starting another");
         pause.take().await;
-    }
-}
-
-fn refusal(error: &ZygoteError) -> Refusal {
-    match error {
-        ZygoteError::Jail(error) => Refusal::Jail { step: error.step.as_str(), errno: error.errno },
-        _ => Refusal::NoZygote,
     }
 }
 
 /// A child that the zygote was asked for.
 struct Ordered {
-    limits: Limits,
+    spawn: Spawn,
     slot: Slot,
-    waiter: Option<Waiter>,
+    wanted_by: For,
 }
 
 /// Makes children until the zygote is lost. What it owes then, the next one is asked for.
 async fn serve_children(shared: &Arc<Shared>, zygote: Zygote, pause: &mut Pause) -> ZygoteError {
     let mut ordered = VecDeque::new();
     let error = order_children(shared, zygote, pause, &mut ordered).await;
-    for Ordered { waiter, .. } in ordered.into_iter().rev() {
-        shared.take_back(waiter);
+    for Ordered { wanted_by, .. } in ordered.into_iter().rev() {
+        shared.take_back(wanted_by);
     }
     error
 }
@@ -99,8 +99,8 @@ async fn order_children(
     let mut forks = 0;
     let mut generation = next_generation(shared);
     loop {
-        let old = born.elapsed() >= shared.kind.renew_after;
-        if (old || forks >= shared.kind.renew_forks) && ordered.is_empty() {
+        let old = born.elapsed() >= shared.recipe.renew_after;
+        if (old || forks >= shared.recipe.renew_forks) && ordered.is_empty() {
             match shared.start_zygote().await {
                 Ok(fresh) => {
                     zygote = fresh;
@@ -111,52 +111,61 @@ async fn order_children(
                 }
                 // The one at hand still works: it goes on until the next time.
                 Err(error) => {
-                    tracing::error!(zygote = shared.kind.name, %error, "can't renew a zygote; the old one stays");
+                    tracing::error!(zygote = shared.recipe.name, %error, "can't renew a zygote; the old one stays");
                 }
             }
             (born, forks) = (Instant::now(), 0);
             continue;
         }
+        // In trouble, one child is asked for, to see whether the cause is over.
+        let ahead = if shared.lock().trouble.is_some() { 1 } else { AHEAD };
         while !old
-            && forks < shared.kind.renew_forks
-            && ordered.len() < AHEAD
-            && let Some((limits, waiter)) = shared.next_order()
+            && forks < shared.recipe.renew_forks
+            && ordered.len() < ahead
+            && let Some((limits, wanted_by)) = shared.next_order()
         {
             forks += 1;
             let slot = shared.slots.take();
-            let spawn = spawn(&slot, &limits);
-            ordered.push_back(Ordered { limits, slot, waiter });
+            let spawn = Spawn::for_job(slot.number(), limits.memory.0, limits.cpu);
+            ordered.push_back(Ordered { spawn, slot, wanted_by });
             if let Err(error) = zygote.order(spawn).await {
                 return error;
             }
         }
-        let Some(Ordered { limits, slot, waiter }) = ordered.pop_front() else {
-            let renewal = shared.kind.renew_after.saturating_sub(born.elapsed());
+        let Some(Ordered { spawn, slot, wanted_by }) = ordered.pop_front() else {
+            let renewal = shared.recipe.renew_after.saturating_sub(born.elapsed());
             let round = renewal.min(ROUND);
             tokio::select! {
-                () = shared.bell.notified() => {}
+                () = shared.wanted.notified() => {}
                 () = zygote.gone() => return ZygoteError::Gone,
-                () = tokio::time::sleep(round) => shared.bury_the_dead(),
+                () = tokio::time::sleep(round) => shared.drop_ended(),
             }
             continue;
         };
-        match next_child(shared, &mut zygote, limits, slot).await {
+        match next_child(shared, &mut zygote, spawn, slot).await {
             Ok(child) => {
-                pause.reset();
-                tokio::spawn(raise(Arc::clone(shared), child, generation, waiter));
+                // What was ordered before the trouble says nothing of whether it is over.
+                if ordered.is_empty() || shared.lock().trouble.is_none() {
+                    pause.reset();
+                }
+                tokio::spawn(see_ready(Arc::clone(shared), child, generation, wanted_by));
             }
             Err(error) => {
-                give_bad_news(shared, waiter, refusal(&error));
+                shared.refuse(wanted_by, (&error).into());
                 match error {
                     ZygoteError::Jail(JailError { step, errno }) => {
-                        tracing::error!(zygote = shared.kind.name, %step, errno, "can't make a child");
+                        tracing::error!(zygote = shared.recipe.name, %step, errno, "a child could not be made");
                     }
                     ZygoteError::Descriptors => {
-                        tracing::error!(zygote = shared.kind.name, %error, "can't make a child");
+                        tracing::error!(zygote = shared.recipe.name, %error, "a child could not be made");
                     }
                     _ => return error,
                 }
-                pause.take().await;
+                shared.note_trouble();
+                // What was asked for ahead fails for the same cause: it is cleared away first, then there is one pause.
+                if ordered.is_empty() {
+                    pause.take().await;
+                }
             }
         }
     }
@@ -168,47 +177,37 @@ fn next_generation(shared: &Shared) -> u64 {
     state.generation
 }
 
-fn spawn(slot: &Slot, limits: &Limits) -> Spawn {
-    let cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
-    Spawn { slot: slot.number(), memory: limits.memory.0, cpu_seconds, purpose: Purpose::Job }
-}
-
-async fn next_child(shared: &Shared, zygote: &mut Zygote, limits: Limits, slot: Slot) -> Result<Child, ZygoteError> {
+async fn next_child(shared: &Shared, zygote: &mut Zygote, spawn: Spawn, slot: Slot) -> Result<Child, ZygoteError> {
     let newborn = zygote.newborn().await?;
-    let mut child = Child::new(newborn, slot, shared.reaper.clone()).map_err(ZygoteError::Start)?;
-    child.memory = limits.memory.0;
-    child.cpu_seconds = ChildLimits::whole_seconds(limits.cpu);
-    child.address_space = zygote.warm().address_space;
-    Ok(child)
-}
-
-fn give_bad_news(shared: &Shared, waiter: Option<Waiter>, refusal: Refusal) {
-    match waiter {
-        Some(waiter) => drop(waiter.child.send(Err(refusal))),
-        None => shared.give_up(refusal),
-    }
+    let made = Made::by(spawn, zygote.warm().address_space);
+    Child::new(newborn, slot, shared.reaper.clone(), made).map_err(ZygoteError::Start)
 }
 
 /// Sees a child through its jail.
-async fn raise(shared: Arc<Shared>, mut child: Child, generation: u64, waiter: Option<Waiter>) {
-    let hello = tokio::time::timeout(READY_TIME, child.hello()).await.unwrap_or(Err(StillBorn::Silent));
-    match (hello, waiter) {
-        (Ok(Hello::Ready { .. }), None) => shared.deliver(child, generation),
-        (Ok(Hello::Ready { .. }), Some(waiter)) => drop(waiter.child.send(Ok(child))),
-        (hello, waiter) => {
-            let refusal = if let Err(StillBorn::Jail(step, errno)) = hello {
-                let step = Step::from_index(step).map_or("unknown", Step::as_str);
-                tracing::error!(zygote = shared.kind.name, step, errno, "a step of a child's jail failed");
-                Refusal::Jail { step, errno }
-            } else {
-                tracing::error!(zygote = shared.kind.name, "a child ended before it was ready");
-                Refusal::NoZygote
-            };
-            drop(child);
-            // Not at once again: a jail that fails for one will fail for the next.
-            tokio::time::sleep(FIRST_PAUSE).await;
-            give_bad_news(&shared, waiter, refusal);
-            shared.bell.notify_one();
+async fn see_ready(shared: Arc<Shared>, mut child: Child, generation: u64, wanted_by: For) {
+    let hello = tokio::time::timeout(READY_TIME, child.hello()).await.unwrap_or(Err(NotReady::Silent));
+    let why = match hello {
+        Ok(Hello::Ready { .. }) => {
+            shared.lock().trouble = None;
+            match wanted_by {
+                For::Pool(coming) => shared.deliver(child, generation, coming),
+                For::Waiter(waiter) => drop(waiter.child.send(Ok(child))),
+            }
+            return;
         }
+        Ok(Hello::Failed { .. } | Hello::Verified { .. }) => NotReady::Silent,
+        Err(why) => why,
+    };
+    match why {
+        NotReady::Jail(JailError { step, errno }) => {
+            tracing::error!(zygote = shared.recipe.name, %step, errno, "a child's jail failed");
+        }
+        NotReady::Silent => tracing::error!(zygote = shared.recipe.name, "a child ended before it was ready"),
     }
+    shared.note_trouble();
+    drop(child);
+    // Not at once again: a jail that fails for one will fail for the next.
+    tokio::time::sleep(FIRST_PAUSE).await;
+    shared.refuse(wanted_by, (&ZygoteError::from(why)).into());
+    shared.wanted.notify_one();
 }
