@@ -90,6 +90,7 @@ LAYERS = {
     "http-timeouts": ("deadlines", {}),
     "http-limits": ("caps", {}),
     "http-routes": ("routes", {}),
+    "http-hosts": ("hosts and origins", {}),
     "request-check": ("request check", {}),
     "admission": ("admission", {}),
     "cancellation": ("cancellation", {}),
