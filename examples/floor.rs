@@ -98,7 +98,7 @@ fn find_out(arguments: &[String]) -> Outcome<()> {
     })?;
     let plan = match attempts.into_iter().next_back().map(|attempt| attempt.result) {
         Some(Ok(plan)) if plan.level != Level::Nsjail => plan,
-        Some(Err(why)) => return Err(format!("this isolation can't be had here: {why}").into()),
+        Some(Err(why)) => return Err(format!("this machine doesn't provide that isolation: {why}").into()),
         _ => return Err(format!("there is no floor for {:?}", Wanted::Only(Level::Nsjail)).into()),
     };
     let orders = Orders {

@@ -31,7 +31,7 @@ names! {
         OwnRoot => "own-root",
         /// The kernel lets nothing be opened that isn't below the jail root.
         Landlock => "landlock",
-        /// The filter lets paths be followed from the jail root on, and from nowhere else.
+        /// The filter lets paths be followed below the jail root alone.
         PathsBelowRoot => "paths-below-root",
         /// Ids that no other child has, and nobody else.
         OwnIds => "own-ids",

@@ -90,7 +90,7 @@ names! {
         NoNewPrivileges => Layer::NoNewPrivileges.as_str(),
         /// At level `seccomp`: Landlock's path policy.
         Landlock => Layer::Landlock.as_str(),
-        /// At level `seccomp` without a chroot: paths lead from the jail root on.
+        /// At level `seccomp` without a chroot: paths are followed below the jail root alone.
         Beneath => Layer::PathsBelowRoot.as_str(),
         /// The seccomp filter, last.
         Filter => Layer::SeccompFilter.as_str(),

@@ -1,7 +1,7 @@
 //! Keeps Mayfly fast without a stopwatch: what a request costs in system calls, page faults and memory, which is the same on
 //! a slow machine as on a fast one, may not pass the ceilings below.
 //!
-//! A test that goes red here says that a change made every request dearer. Where that is worth it, the ceiling is raised in
+//! A test that goes red here says that a change made every request cost more. Where that is worth it, the ceiling is raised in
 //! the same commit, which says why. `bench/run` tells what it comes to in milliseconds.
 //!
 //! Other users' processes are looked into and traced, which needs root, or a `sudo` that asks for no password.
@@ -47,7 +47,7 @@ const SUPERVISOR_CALLS: Ceiling = Ceiling { what: "system calls of the superviso
 const CHILD_CALLS: Ceiling = Ceiling { what: "system calls of the zygote and a child for a request", most: 54.0 };
 
 /// Each is a page copied or mapped between the clone and the child's word that it is ready, 0.5 to 1 µs each and more under a
-/// hypervisor. Seen: 13 to 19; where the zygote's pages can't be pinned 135 to 142, and twice that where huge pages can't be had.
+/// hypervisor. Seen: 13 to 19; where the zygote's pages can't be pinned 135 to 142, and twice that without huge pages.
 const LEAN_FAULTS: Ceiling = Ceiling { what: "page faults of a ready child, lean", most: 23.0 };
 const LEAN_FAULTS_UNPINNED: Ceiling = Ceiling { most: 162.0, ..LEAN_FAULTS };
 

@@ -143,7 +143,7 @@ fn makes_no_child_for_long() {
     assert_eq!(server.get("/healthz").text(), "{\"error\":\"not alive\"}");
 }
 
-/// Where the kernel takes `CLONE_PARENT` for nothing, as gVisor does, children become the server's all the same.
+/// On a kernel that ignores `CLONE_PARENT`, as gVisor does, children become the server's all the same.
 fn children_are_adopted(level: &str) {
     const READY: usize = 3;
     let settings = [("MAYFLY_ISOLATION", level), ("MAYFLY_PRELOAD", ""), ("MAYFLY_WITHOUT", "clone-parent")];

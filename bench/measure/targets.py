@@ -291,7 +291,7 @@ def gvisor():
     found = subprocess.run([tool], capture_output=True, text=True)
     runsc = needs.CACHE / "runsc" / "root" / "usr" / "bin" / "runsc"
     if not runsc.is_file():
-        needs.stop(f"gVisor can't be had here: {found.stderr.strip()}")
+        needs.stop(f"gVisor does not run here: {found.stderr.strip()}")
     with loads.Body({"script": compared.script("hello")}) as body:
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -1,4 +1,4 @@
-//! Paths that lead from the jail root on, where no root of the process's own can be had.
+//! Paths below the jail root, for a process that can have no root directory of its own.
 //!
 //! Runs in the child, before the filter `beneath`, which makes it the only way; and in a probe. What confines a path, and why
 //! it can't be got round, is in [`crate::sys::beneath`].

@@ -86,9 +86,9 @@ pub fn prefer_as_victim() -> Result<(), Errno> {
     }
 }
 
-/// Has the kernel give this process no more huge pages. One of which a part is unmapped is kept as a whole until memory is
-/// short, and only what is mapped counts against `RLIMIT_AS`: a script could hold 2 MiB for each 4 KiB. Where huge pages are
-/// for those who ask (`madvise`) it would do so by letting the zygote's grow. Those that the zygote has made stay.
+/// Asks the kernel to give this process no more huge pages; those that the zygote has made stay. The kernel keeps a huge page
+/// whole after a part of it was unmapped, until memory is short, but `RLIMIT_AS` counts only what is mapped: a script could hold
+/// 2 MiB for each 4 KiB. If huge pages are `madvise` it would do so by letting a mapping of the zygote's grow.
 pub fn forbid_huge_pages() -> Result<(), Errno> {
     match nix::sys::prctl::set_thp_disable(true) {
         // gVisor, whose processes have none.

@@ -50,7 +50,7 @@ extern "C" fn free(_context: *mut c_void, start: *mut c_void, size: usize) {
     let _ = unsafe { memory::unmap(&(start.addr()..start.addr() + size)) };
 }
 
-/// Has the interpreter take its arenas from here. Before it starts, and once.
+/// Makes the interpreter take its arenas from here. Call it once, before the interpreter starts.
 pub(super) fn install() {
     let mut ours = ffi::PyObjectArenaAllocator { ctx: std::ptr::null_mut(), alloc: Some(allocate), free: Some(free) };
     // SAFETY: the two functions are the pair that CPython asks for, and it copies the struct.

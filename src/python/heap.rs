@@ -24,7 +24,7 @@ const SMALL: usize = 512;
 const POOL: usize = 16 * 1024;
 const POOL_HEADER: usize = 48;
 
-/// Has the C heap go on at the next multiple of a huge page. Before the interpreter starts.
+/// Moves the end of the C heap to the next multiple of a huge page. Call it before the interpreter starts.
 pub(super) fn align() {
     let end = end();
     if let Ok(gap) = libc::intptr_t::try_from(end.next_multiple_of(HUGE) - end) {

@@ -4,7 +4,7 @@
 
 /// Standard modules that every zygote has loaded, separated by white space.
 ///
-/// A megabyte of loaded modules makes each child about 0.04 ms dearer; an import that is not there costs the script that
+/// A megabyte of loaded modules adds about 0.04 ms to each child; an import that is not there costs the script that
 /// needs it 0.3 to 6 ms. So this holds what is common, and small (all of it: 1 MB), or both enough. `asyncio` is not
 /// here (3.8 MB, 25 ms, with `ssl`), nor are `logging`, `hashlib`, `pathlib` and `uuid` (0.2 to 0.7 MB, 1 to 3 ms each).
 pub(super) const STANDARD: &str = "

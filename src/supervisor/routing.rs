@@ -7,7 +7,7 @@ use crate::children::pools::Pools;
 use std::collections::BTreeSet;
 
 /// Standard modules that the loaded zygote has beside the packages, and the lean one has not. Importing them takes 2 to 25 ms, but
-/// in the lean zygote each would make every child dearer, those included that need none.
+/// in the lean zygote each would make every child slower to make, also for scripts that need none.
 pub(crate) const STANDARD_WHEN_LOADED: [&str; 10] =
     ["asyncio", "concurrent", "hashlib", "logging", "pathlib", "secrets", "sqlite3", "tempfile", "uuid", "zoneinfo"];
 

@@ -20,8 +20,8 @@ pub fn page_size() -> usize {
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
-/// Has the C allocator give large blocks back to the system as soon as they are freed, whatever was freed before: by itself it
-/// raises the size from which on it does so to that of the largest block so far, up to 32 MiB, and keeps what is smaller.
+/// Returns freed blocks of 256 KiB and more to the system. By default glibc raises this threshold to the largest block freed so
+/// far, up to 32 MiB, and keeps everything smaller (mallopt(3), `M_MMAP_THRESHOLD`).
 pub fn give_back_large_blocks() {
     #[cfg(target_env = "gnu")]
     {
@@ -226,8 +226,8 @@ pub fn join_machine_code(constants: &Mapping) -> Result<(), Errno> {
     check(unsafe { libc::mprotect(range.start as *mut c_void, range.len(), protection) }.into()).map(drop)
 }
 
-/// Has the main thread's stack reach `bytes` further down than now. The kernel extends a stack when it is written to, and where
-/// the address space is used up it can't: then a process that only wanted to say so ends with SIGSEGV.
+/// Extends the main thread's stack by `bytes`. The kernel extends a stack when it is written to. If the address space is used up by
+/// then, it can't, and a process that only wanted to report that ends with SIGSEGV.
 ///
 /// # Safety
 /// The calling thread is the main one, and `bytes` far less than `RLIMIT_STACK`.

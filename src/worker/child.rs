@@ -28,11 +28,11 @@ const SHORT: usize = 2048;
 
 /// Which interpreter a child has.
 #[derive(Debug)]
-pub enum Mind {
+pub enum ChildInterpreter {
     /// The zygote's, as it was at the clone.
-    Warm(Interpreter),
+    Inherited(Interpreter),
     /// Its own, initialised in the child.
-    Cold {
+    Own {
         /// Where the standard library is.
         setup: Setup,
         /// Modules to import before the jail.
@@ -61,7 +61,7 @@ pub struct Base<'a> {
 pub fn serve(
     base: &Base<'_>,
     spawn: Spawn,
-    mind: &Mind,
+    interpreter: &ChildInterpreter,
     descriptors: ChildDescriptors,
     ruleset: Option<Ruleset>,
     one_way: &OneWay,
@@ -71,9 +71,9 @@ pub fn serve(
     let mut address_space = base.address_space;
     let mut cpu_used = Duration::ZERO;
     let cold;
-    let interpreter = match mind {
-        Mind::Warm(interpreter) => Some(interpreter),
-        Mind::Cold { setup, preload } => match start_cold(setup, preload, base) {
+    let interpreter = match interpreter {
+        ChildInterpreter::Inherited(interpreter) => Some(interpreter),
+        ChildInterpreter::Own { setup, preload } => match start_cold(setup, preload, base) {
             Ok((interpreter, size)) => {
                 address_space = size;
                 cpu_used = sys::own_cpu_time();
@@ -82,7 +82,7 @@ pub fn serve(
             }
             Err(error) => give_up(descriptors.channel.as_fd(), error),
         },
-        Mind::None => None,
+        ChildInterpreter::None => None,
     };
     if let Some(interpreter) = interpreter
         && !base.plan.faults.leaves_out(Layer::Reseed)

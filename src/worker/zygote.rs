@@ -2,7 +2,7 @@
 //!
 //! Runs in `mayfly zygote` and `mayfly child`, with one thread. It never reads anything but orders, and knows nothing of any request.
 
-use super::child::{self, Mind};
+use super::child::{self, ChildInterpreter};
 use super::pages;
 use super::written::Written;
 use crate::fault::{self, Facility};
@@ -96,7 +96,7 @@ impl Control {
 
 struct Zygote {
     plan: Plan,
-    mind: Mind,
+    interpreter: ChildInterpreter,
     ruleset: Option<Ruleset>,
     own_proc: OwnProc,
     alone: Alone,
@@ -123,7 +123,7 @@ impl Zygote {
         })?;
         let setup = python_setup(&plan);
         let (mut warm, mut written) = (Warm::default(), Written::default());
-        let mind = match role {
+        let interpreter = match role {
             Role::Warm { preload } => {
                 // Its own failure comes with words; that of a test comes here.
                 Steps::new(&plan).take(Step::Interpreter, || Ok(()))?;
@@ -141,10 +141,10 @@ impl Zygote {
                     written = pages::settle(&own_proc, &alone, &interpreter, pins);
                 }
                 warm.pinned = written.are_pinned();
-                Mind::Warm(interpreter)
+                ChildInterpreter::Inherited(interpreter)
             }
-            Role::Cold { preload } => Mind::Cold { setup, preload },
-            Role::Bare | Role::Probe => Mind::None,
+            Role::Cold { preload } => ChildInterpreter::Own { setup, preload },
+            Role::Bare | Role::Probe => ChildInterpreter::None,
         };
         let alone = || own_proc.alone().ok_or(Errno::EBUSY);
         let alone = Steps::new(&plan).proof(Step::Alone, alone, Alone::pretended)?;
@@ -152,7 +152,7 @@ impl Zygote {
         let ruleset =
             plan.needs_ruleset().then(|| jail::make_ruleset(&plan)).transpose().map_err(fail(Step::Landlock))?;
         warm.address_space = own_proc.address_space().ok_or(Errno::ENOENT).map_err(fail(Step::Alone))?;
-        Ok(Self { plan, mind, ruleset, own_proc, alone, thread_id, warm, written })
+        Ok(Self { plan, interpreter, ruleset, own_proc, alone, thread_id, warm, written })
     }
 
     fn serve(mut self, control: &mut Control) -> i32 {
@@ -188,9 +188,9 @@ impl Zygote {
             self.become_child(spawn, descriptors);
         }
         let clone = || Steps::new(&self.plan).value(Step::Clone, || self.clone_child());
-        let cloned = match &self.mind {
-            Mind::Warm(interpreter) => interpreter.fork(clone)?,
-            Mind::Cold { .. } | Mind::None => clone()?.parent(),
+        let cloned = match &self.interpreter {
+            ChildInterpreter::Inherited(interpreter) => interpreter.fork(clone)?,
+            ChildInterpreter::Own { .. } | ChildInterpreter::None => clone()?.parent(),
         };
         let adopted = self.plan.parentage == Parentage::Adopted;
         let Some(pid) = cloned else {
@@ -230,7 +230,7 @@ impl Zygote {
             written: &self.written,
         };
         let ruleset = self.ruleset.take();
-        sys::to_the_end(|one_way| child::serve(&base, spawn, &self.mind, descriptors, ruleset, &one_way))
+        sys::to_the_end(|one_way| child::serve(&base, spawn, &self.interpreter, descriptors, ruleset, &one_way))
     }
 }
 

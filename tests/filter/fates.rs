@@ -45,7 +45,7 @@ const TRAPPED: u64 = u64::MAX - 1;
 static SHEET: AtomicPtr<Sheet> = AtomicPtr::new(null_mut());
 static PLACE: AtomicUsize = AtomicUsize::new(0);
 
-/// Has the calls that the filter hands to a handler told from those it kills for: only the first get here.
+/// Tells the calls that the filter hands to a handler from those it kills for: only the first get here.
 fn hear_of_traps(sheet: &'static Sheet) -> Result<(), String> {
     extern "C" fn write_down(_signal: libc::c_int) {
         // SAFETY: it was stored below, and is never unmapped.
