@@ -21,6 +21,10 @@ import threading
 import tomllib
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TESTS / "scripts"))
+sys.dont_write_bytecode = True
+from check_with_plain_python import differences  # noqa: E402  (how the corpus compares answers)
+
 # Attacks that take the whole time limit tell nothing more in a container than elsewhere.
 SHORT = {"wall_ms": 2000}
 CANARY = ("def main(a, b):\n    import json\n    return json.loads(json.dumps({'sum': a + b}))", {"args": [2, 3]}, {"sum": 5})
@@ -55,32 +59,6 @@ class Server:
 
     def execute(self, script: str, request: dict | None = None) -> tuple[int, dict, dict]:
         return self.request("POST", "/execute", {**(request or {}), "script": script})
-
-
-def differences(expected, actual, path: str, subset: bool):
-    """One line for each place where `actual` is not what is expected; tests/scripts/README.md says how they compare."""
-    if subset and isinstance(expected, dict) and set(expected) == {"contains"}:
-        wanted = expected["contains"]
-        for text in [wanted] if isinstance(wanted, str) else wanted:
-            if not isinstance(actual, str) or text not in actual:
-                yield f"{path}: {text!r} is not in {actual!r}"
-    elif type(expected) is not type(actual):
-        yield f"{path}: expected {expected!r}, got {actual!r}"
-    elif isinstance(expected, dict):
-        for key in expected.keys() | actual.keys():
-            if key not in actual:
-                yield f"{path}.{key}: missing"
-            elif key in expected:
-                yield from differences(expected[key], actual[key], f"{path}.{key}", subset)
-            elif not subset:
-                yield f"{path}.{key}: not expected, got {actual[key]!r}"
-    elif isinstance(expected, list):
-        if len(expected) != len(actual):
-            yield f"{path}: expected {len(expected)} items, got {len(actual)}"
-        for index, (left, right) in enumerate(zip(expected, actual)):
-            yield from differences(left, right, f"{path}[{index}]", subset)
-    elif expected != actual:
-        yield f"{path}: expected {expected!r}, got {actual!r}"
 
 
 def check_capabilities(server: Server, level: str):
