@@ -259,6 +259,25 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_for_a_client_that_is_gone_is_not_kept() {
+        with_runtime(async {
+            let budget = Arc::new(Budget::new(ByteSize(1000)));
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            let presence = Arc::new(Presence::new());
+            let kept = (presence.begin(), Some(budget.count_all(1)));
+            let source = channel(10, TIME, Arc::clone(&budget), presence, kept, |pieces| {
+                assert!(sender.send(pieces).is_ok());
+                tokio::spawn(std::future::pending::<()>()).abort_handle()
+            });
+            let pieces = receiver.await.expect("it was sent");
+            assert_eq!(pieces.put(vec![1; 6]), Ok(()));
+            drop(source);
+            assert_eq!(pieces.put(vec![2; 1]), Ok(()));
+            assert!(!budget.holds_anything(), "neither what was queued before nor after");
+        });
+    }
+
+    #[test]
     fn the_task_ends_with_the_client() {
         with_runtime(async {
             let budget = Arc::new(Budget::new(ByteSize(1000)));
