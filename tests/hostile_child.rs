@@ -360,7 +360,7 @@ const FULL_OF_TOKENS: &str =
 fn as_many_tokens_as_fit(server: &Server) {
     let before = peak(server);
     // So many are decoded, and their JSON is too large; more are not even decoded.
-    for tokens in [MOST_TOKENS - 1, MOST_TOKENS, REPLY_CAP - 12] {
+    for tokens in [MOST_TOKENS - 1, MOST_TOKENS, REPLY_CAP - 13] {
         let (outcome, answer, _) = run(server, FULL_OF_TOKENS, 20_000, &json!([tokens]));
         assert_eq!(outcome, Err(TOO_LARGE.to_owned()), "{}", shortened(&answer.to_string()));
     }
