@@ -13,6 +13,7 @@ pub use settings::{Group, Range, SETTINGS, Setting, Subcommand};
 use crate::hosts::Hosts;
 use crate::job::{Bounds, Limits};
 use crate::level::Level;
+use crate::proxies::Proxies;
 use crate::size::ByteSize;
 use std::fmt;
 use std::net::SocketAddr;
@@ -62,6 +63,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The names that are answered to, and the pages that may post.
     pub hosts: Hosts,
+    /// The proxies whose word on who asks is taken.
+    pub proxies: Proxies,
     /// The level asked for.
     pub isolation: Wanted,
     /// How children start.
@@ -169,6 +172,7 @@ impl Config {
         Ok(Self {
             listen: read.listen()?,
             hosts: read.hosts()?,
+            proxies: read.proxies()?,
             isolation: read.choice("MAYFLY_ISOLATION", |word| match word {
                 "auto" => Some(Wanted::Auto),
                 "full" => Some(Wanted::Only(Level::Full)),

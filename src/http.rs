@@ -43,6 +43,7 @@ pub use self::received::BodyFault;
 use self::budget::Budget;
 use self::request_id::RequestIds;
 use crate::hosts::Hosts;
+use crate::proxies::Proxies;
 use crate::size::ByteSize;
 use std::future::Future;
 use std::sync::Arc;
@@ -74,6 +75,8 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Settings {
     /// The names that are answered to, and the web pages that may post.
     pub hosts: Hosts,
+    /// Those whose word on who asks is taken.
+    pub proxies: Proxies,
     /// How much of large requests (parsed) and large answers may be in memory at once, all clients together. Above
     /// it a request gets 503 with Retry-After.
     pub held_size: ByteSize,

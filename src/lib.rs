@@ -20,8 +20,8 @@
 //!
 //! A folder belongs to one process, or to all. `tests/tidy.rs` holds the walls between them, and that no two folders need each other.
 //!
-//! The nouns, which every process may know: [`size`], [`value`], [`job`], [`outcome`], [`events`], [`client`], [`hosts`], [`level`],
-//! [`layer`], [`step`], [`config`], [`capabilities`]. What crosses a descriptor, and by which number: [`wire`], [`orders`],
+//! The nouns, which every process may know: [`size`], [`value`], [`job`], [`outcome`], [`events`], [`client`], [`hosts`], [`proxies`],
+//! [`level`], [`layer`], [`step`], [`config`], [`capabilities`]. What crosses a descriptor, and by which number: [`wire`], [`orders`],
 //! [`handover`].
 //!
 //! In the supervisor, from the client inwards: [`http`], the connections; [`api`], the protocols over them; [`service`], what
@@ -52,6 +52,7 @@ pub mod machine;
 mod names;
 pub mod orders;
 pub mod outcome;
+pub mod proxies;
 pub mod python;
 pub mod service;
 pub mod size;

@@ -51,6 +51,7 @@ fn front(config: &Config) -> http::Settings {
     }
     http::Settings {
         hosts: config.hosts.clone(),
+        proxies: config.proxies.clone(),
         held_size: ByteSize(held),
         connections,
         streams,

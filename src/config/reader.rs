@@ -4,6 +4,7 @@
 
 use super::{ConfigError, Range, Refill, SETTINGS, Setting};
 use crate::hosts::Hosts;
+use crate::proxies::Proxies;
 use crate::size::ByteSize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,12 @@ impl<'a> Reader<'a> {
         let setting = Self::row("MAYFLY_HOSTS");
         let value = self.text(setting.name).unwrap_or_default();
         Hosts::read(&value).ok_or_else(|| ConfigError::out_of_range(setting, value))
+    }
+
+    pub(super) fn proxies(&self) -> Result<Proxies, ConfigError> {
+        let setting = Self::row("MAYFLY_PROXIES");
+        let value = self.text(setting.name).unwrap_or_default();
+        Proxies::read(&value).ok_or_else(|| ConfigError::out_of_range(setting, value))
     }
 
     /// Cloud Run sets `K_SERVICE`, and by default gives no processor time between requests. Knative sets it too and

@@ -61,6 +61,8 @@ pub enum Range {
     Modules,
     /// Host names and origins of web pages.
     Hosts,
+    /// Addresses and networks.
+    Networks,
     /// A directory.
     Directory,
 }
@@ -75,6 +77,7 @@ impl Range {
             Self::Address => "ADDRESS".to_owned(),
             Self::Modules => "MODULES".to_owned(),
             Self::Hosts => "HOSTS".to_owned(),
+            Self::Networks => "NETWORKS".to_owned(),
             Self::Directory => "DIRECTORY".to_owned(),
         }
     }
@@ -91,6 +94,9 @@ impl fmt::Display for Range {
             Self::Modules => f.write_str("module names separated by commas"),
             Self::Hosts => f.write_str(
                 "host names and origins separated by commas, as mayfly.example.com, *.example.com or https://app.example.com; or *",
+            ),
+            Self::Networks => f.write_str(
+                "IP addresses and networks separated by commas, as 192.0.2.7, 10.0.0.0/8 or fd00::/8",
             ),
             Self::Directory => f.write_str("a directory that exists"),
         }
@@ -197,6 +203,13 @@ pub const SETTINGS: &[Setting] = &[
         Range::Hosts,
         "host names that the server answers to besides localhost and IP addresses (`*.example.com`: all below it), and origins \
          (`https://app.example.com`) whose web pages may post besides its own; `*` turns both checks off",
+    ),
+    server(
+        "MAYFLY_PROXIES",
+        "(none)",
+        Range::Networks,
+        "proxies in front of the server: on a connection from one of these, the client is the last address in `X-Forwarded-For` \
+         that is no proxy. On all others, the header is ignored",
     ),
     server(
         "MAYFLY_CONCURRENCY",

@@ -13,6 +13,7 @@ use super::presence::{Busy, Presence};
 use super::received::{self, BodyFault};
 use super::{Front, Handler, Settings, head};
 use crate::client::Client;
+use crate::proxies::Proxies;
 use crate::size::ByteSize;
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
@@ -23,6 +24,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+/// Where a proxy writes whom it speaks for.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// What an exchange shares with its connection.
 #[derive(Clone)]
@@ -202,10 +206,24 @@ fn size_of_head(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
+/// Who asks: whoever connected, or whom that one names if it is a proxy.
+fn asks(proxies: &Proxies, peer: Client, headers: &HeaderMap) -> Client {
+    if proxies.is_empty() {
+        return peer;
+    }
+    let lines = headers.get_all(FORWARDED_FOR).iter().map(|line| line.to_str().ok());
+    proxies.client(peer.address, lines).map_or(peer, |address| peer.naming(address))
+}
+
 /// Answers one request.
-pub(super) async fn run<H: Handler>(front: Arc<Front<H>>, wire: Wire, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn run<H: Handler>(
+    front: Arc<Front<H>>,
+    mut wire: Wire,
+    request: Request<Incoming>,
+) -> Response<Body> {
     wire.presence.touch();
     let (head, body) = request.into_parts();
+    wire.client = asks(&front.settings.proxies, wire.client, &head.headers);
     let id = front.ids.take(head.headers.get(REQUEST_ID));
     let route = front.handler.route(head.uri.path());
     let line = Line::begin(id, &head.method, route, wire.client, front.handler.isolation());

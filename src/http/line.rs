@@ -101,6 +101,7 @@ impl Drop for Line {
         tracing::info!(
             id = self.id.to_str().unwrap_or("-"),
             client = %self.client.address,
+            proxy = self.client.proxy.map(tracing::field::display),
             method = self.method,
             route = self.route,
             status = self.status,

@@ -103,7 +103,7 @@ impl<H: Handler> Open<H> {
         const TRIES: usize = 4;
         for _ in 0..TRIES {
             if self.known.len() < self.front.settings.connections || self.evict(SHARE_AT_CAP) > 0 {
-                return self.serve(stream, Client { address: from.ip() });
+                return self.serve(stream, Client::at(from.ip()));
             }
             yield_now().await;
             while let Some(ended) = self.tasks.try_join_next_with_id() {

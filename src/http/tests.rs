@@ -5,6 +5,7 @@
 use super::budget::{Budget, STREAM};
 use super::{Answer, Ending, Exchange, Front, Full, Handler, Pieces, Settings, listen};
 use crate::hosts::Hosts;
+use crate::proxies::Proxies;
 use crate::size::ByteSize;
 use hyper::StatusCode;
 use std::io::Write;
@@ -112,6 +113,7 @@ struct Client {
 fn usual() -> Settings {
     Settings {
         hosts: Hosts::default(),
+        proxies: Proxies::default(),
         held_size: ByteSize::mebibytes(64),
         streams: 8,
         connections: 8,

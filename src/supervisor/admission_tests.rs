@@ -4,7 +4,7 @@ use super::*;
 use crate::client::Client;
 
 fn client(number: u8) -> Network {
-    Client { address: [127, 0, 0, number].into() }.network()
+    Client::at([127, 0, 0, number].into()).network()
 }
 
 type Waiter = tokio::task::JoinHandle<Result<Permit, Refusal>>;

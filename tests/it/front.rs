@@ -29,6 +29,7 @@ pub fn trials() -> Vec<Trial> {
         memory_comes_back_after_a_flood,
         names_and_origins_are_settings,
         http2_names_count_too,
+        http2_clients_are_named_by_proxies_too,
         health_is_told_under_any_name,
     ];
     trials.extend(lone_tests![health_answers_while_scripts_run]);
@@ -298,6 +299,19 @@ fn ask_http2(server: &Server, fields: &[(&str, &str)]) -> String {
 fn http2_serves_the_same_contract() {
     let server = quick(&[]);
     assert_eq!(ask_http2(&server, &[(":authority", "localhost")]), r#"{"result":1}"#);
+}
+
+fn http2_clients_are_named_by_proxies_too() {
+    let ask = |proxies: &str, wanted: &str| {
+        let server = quick(&[("MAYFLY_PROXIES", proxies)]);
+        let fields =
+            [(":authority", "localhost"), ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "198.51.100.1")];
+        assert_eq!(ask_http2(&server, &fields), r#"{"result":1}"#);
+        let line = server.log().wait_for(|line| line.contains(wanted), PATIENCE);
+        assert!(line.is_some(), "{wanted}: {:?}", server.log().lines());
+    };
+    ask("127.0.0.0/8", "client=198.51.100.1 proxy=127.0.0.1 ");
+    ask("10.0.0.0/8", "client=127.0.0.1 method");
 }
 
 const WRONG_HOST: &str =

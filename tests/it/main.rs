@@ -24,6 +24,7 @@ mod levels;
 mod life;
 mod log;
 mod packages;
+mod proxies;
 mod record;
 mod refill;
 mod settings;
@@ -52,6 +53,7 @@ fn all() -> Vec<Trial> {
         streams::trials(),
         tour::trials(),
         front::trials(),
+        proxies::trials(),
         life::trials(),
         log::trials(),
         descriptors::trials(),

@@ -45,6 +45,8 @@ fn a_bad_value_is_78_and_one_line() {
         ("PORT", "http"),
         ("PORT", "65536"),
         ("MAYFLY_HOSTS", "exa mple"),
+        ("MAYFLY_PROXIES", "proxy.example"),
+        ("MAYFLY_PROXIES", "10.0.0.7/8"),
         ("MAYFLY_ISOLATION", "none"),
         ("MAYFLY_ISOLATION", "Full"),
         ("MAYFLY_ISOLATION", ""),

@@ -3,10 +3,12 @@
 //! Runs in the test process. It never corrects what it sends and never retries.
 
 use crate::server::PATIENCE;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// One connection, kept alive.
@@ -15,7 +17,18 @@ pub struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE)?)
+    }
+
+    /// A connection that comes from this address, any in 127.0.0.0/8.
+    pub fn open_from(source: Ipv4Addr, address: SocketAddrV4) -> io::Result<Self> {
+        let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        bind(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(source, 0)))?;
+        connect(socket.as_raw_fd(), &SockaddrIn::from(address))?;
+        Self::over(socket.into())
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
@@ -81,6 +94,14 @@ impl Connection {
         };
         self.stream().set_read_timeout(Some(PATIENCE)).expect("a socket");
         closed
+    }
+
+    /// Whether an answer begins before the patience ends; it is still to be read.
+    pub fn answers_within(&mut self, patience: Duration) -> bool {
+        self.stream().set_read_timeout(Some(patience)).expect("a socket");
+        let begins = self.0.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        self.stream().set_read_timeout(Some(PATIENCE)).expect("a socket");
+        begins
     }
 
     /// Tells the server that nothing more comes.
