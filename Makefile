@@ -8,6 +8,7 @@
 # make matrix  play every attack in every place, and write what came of it to docs/measured/matrix.md: needs root and nsjail
 # make mutants switch each layer and each rule off in turn, and see that a test notices
 # make soak    mixed load while processes are killed at random: SOAK='…' is passed on
+#              (SOAK='--hostile --minutes 30': good clients beside seven that attack)
 # make gate    everything that .ci/run checks
 # make clean   remove what was built
 #

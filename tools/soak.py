@@ -2,6 +2,7 @@
 
     python3 tools/soak.py target/release/mayfly                      2,000 requests
     python3 tools/soak.py target/release/mayfly --requests 100000    and the report into docs/measured/soak.md with --report
+    python3 tools/soak.py target/release/mayfly --hostile --minutes 30    good clients beside seven that attack: tools/hostile
 
 Starts a server of its own on a free port of 127.0.0.1, at level full if it is granted. Posts scripts of tests/scripts with their
 answers checked, attacks of tests/attacks, and requests that nobody waits for. Meanwhile processes of that server, and of no
@@ -29,6 +30,7 @@ import time
 import tomllib
 
 import measured
+from hostile import run as hostile_run, server as hostile_server
 
 HOME = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME / "tests" / "scripts"))
@@ -286,12 +288,19 @@ def main():
     parser.add_argument("program", help="the release build of mayfly")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--clients", type=int, default=6, choices=range(1, 9), help="requests at a time")
-    parser.add_argument("--minutes", type=float, default=60, help="no new request after so long")
+    parser.add_argument("--minutes", type=float, help="no new request after so long: 60; with --hostile, how long each way is attacked: 30")
     parser.add_argument("--every", type=int, default=25, help="a signal for every so many requests")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--root", default=os.environ.get("MAYFLY_ROOT", str(HOME / "target/jail")), help="the jail root")
-    parser.add_argument("--report", action="store_true", help="write docs/measured/soak.md")
+    parser.add_argument("--hostile", action="store_true", help="good clients beside seven that attack, in each way to start the server")
+    parser.add_argument("--ways", default="", help=f"with --hostile: only these of {', '.join(hostile_server.WAYS)}")
+    parser.add_argument("--image", default="", help="with --hostile: an image for the ways that are containers, with docker at hand")
+    parser.add_argument("--report", action="store_true", help="write docs/measured/soak.md, or hostile.md")
     arguments = parser.parse_args()
+    arguments.program, arguments.root = os.path.abspath(arguments.program), os.path.abspath(arguments.root)
+    arguments.minutes = arguments.minutes or (30 if arguments.hostile else 60)
+    if arguments.hostile:
+        return hostile_run.main(arguments)
 
     # Renewal, which is far off otherwise, happens several times in a run.
     server = Server(arguments.program, arguments.root, {"MAYFLY_RENEW_FORKS": "500"})
