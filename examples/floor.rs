@@ -320,7 +320,7 @@ impl Floor<'_> {
 
     fn answer(&self, jailed: &Jailed) -> Outcome<()> {
         let channel = jailed.channel();
-        send(channel, &wire::encode(&Up::Hello(Hello::Ready { cpu_ns: 0 }))?)?;
+        send(channel, &wire::encode(&Up::Hello(Hello::Ready { cpu_ns: 0, own: 0 }))?)?;
         let job = receive(channel).ok_or("no job came")?;
         let Down::Job(job) = wire::decode(&job)? else { return Err("no job came".into()) };
         let reply = self.interpreter.run(jailed, job, String::new());

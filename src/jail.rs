@@ -15,12 +15,14 @@ mod plan;
 mod root;
 mod take;
 pub mod verify;
+mod victim;
 
 pub use self::identity::slot_id;
 pub use self::landlock::{Ruleset, make as make_ruleset};
 pub use self::limits::ChildLimits;
 pub use self::plan::{Counting, Ids, MAX_THREADS, MAX_THREADS_TOGETHER, Parentage, Paths, Plan, TMP_INODES};
 pub use self::take::Steps;
+pub use self::victim::Victim;
 pub use crate::step::{JailError, Step};
 
 use crate::handover;
@@ -74,9 +76,10 @@ pub fn close_inherited(plan: &Plan, handed_in: &mut HandedIn) -> Result<(), Jail
 ///
 /// # Errors
 /// The first step that fails. The process must end: it is neither outside nor in.
-pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Result<(), JailError> {
+pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Result<Victim, JailError> {
     let steps = Steps::new(plan);
-    steps.take(Step::OutOfMemoryScore, limits::prefer_as_victim)?;
+    let victim = steps.part(Step::OutOfMemoryScore, Victim::open)?;
+    steps.take(Step::OutOfMemoryScore, || victim.prefer_zygote())?;
     steps.take(Step::Umask, || {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
         Ok(())
@@ -110,7 +113,7 @@ pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Resu
     }
     steps.take(Step::BoundingSet, identity::drop_bounding_set)?;
     steps.take(Step::CommonLimits, || limits::set_common(plan))?;
-    Ok(())
+    Ok(victim)
 }
 
 /// Makes the zygote untouchable, after its interpreter is warm: ids no longer change from here on.

@@ -101,6 +101,8 @@ names! {
         WallClock => "wall-clock",
         /// The watch over processor time.
         CpuWatch => "cpu-watch",
+        /// The watch over the memory that a child holds.
+        MemoryWatch => "memory-watch",
         /// What a connection may say before it is understood.
         HttpParser => "http-parser",
         /// How long it may take to say it.

@@ -1,9 +1,11 @@
 //! What the machine, or the container around us, can carry.
 //!
-//! Used at start, in the supervisor. It only reads: `/sys/fs/cgroup` and `/proc/meminfo`.
+//! Used in the supervisor. It only reads, and decides nothing.
 
+pub mod memory;
+
+use self::memory::Memory;
 use crate::size::ByteSize;
-use std::fs;
 use std::sync::OnceLock;
 
 /// Scripts a core may run at once: most wait for something or are short, and a place costs nothing while it is empty.
@@ -41,22 +43,10 @@ pub fn streams(memory: ByteSize, request: ByteSize, connections: usize) -> (usiz
     (connections, u32::try_from(all / connections).unwrap_or(u32::MAX).clamp(1, MOST_STREAMS))
 }
 
-/// The memory this process may use: the smallest of the machine's and its control group's, v2 or v1.
+/// The memory this process may use: the smallest of the machine's and its control groups'.
 #[must_use]
 pub fn memory() -> Option<ByteSize> {
-    let read = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    [read("/sys/fs/cgroup/memory.max"), read("/sys/fs/cgroup/memory/memory.limit_in_bytes"), total_memory()]
-        .into_iter()
-        .flatten()
-        .min()
-        .map(ByteSize)
-}
-
-fn total_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(kibibytes * 1024)
+    Memory::here().total()
 }
 
 #[cfg(test)]

@@ -154,6 +154,8 @@ pub enum Refusal {
     Draining,
     /// No zygote could make a child in time. Answer 503 with Retry-After; the supervisor is replacing it.
     NoZygote,
+    /// The machine, or the container, is short of memory. Answer 503 with Retry-After; it ends with the scripts that have the memory.
+    NoMemory,
     /// The job could not be written for its child. Answer 503; the script never ran. It is logged.
     NotTold,
     /// A step of the jail failed. Answer 503; the script never ran.
@@ -171,6 +173,7 @@ impl fmt::Display for Refusal {
             Self::QueueFull => f.write_str("all places are taken and the queue is full; try again in a second"),
             Self::Draining => f.write_str("the service is shutting down; try again in a second"),
             Self::NoZygote => f.write_str("no interpreter is ready; try again in a second"),
+            Self::NoMemory => f.write_str("memory is short; try again in a second"),
             Self::NotTold => f.write_str("the script could not be handed to its interpreter; try again in a second"),
             Self::Jail { .. } => {
                 f.write_str("the jail could not be set up, so the script was not run; try again in a second")

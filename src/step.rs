@@ -12,7 +12,7 @@ names! {
     Step {
         /// The zygote's descriptors beyond its control socket are closed.
         ZygoteDescriptors => "zygote-descriptors",
-        /// Short of memory, the kernel kills here first.
+        /// Short of memory, the kernel kills a zygote before the supervisor.
         OutOfMemoryScore => "out-of-memory-score",
         /// Files are created private.
         Umask => "umask",
@@ -58,6 +58,8 @@ names! {
         ZygoteParentDeathSignal => "zygote-parent-death-signal",
         /// The child's descriptors are made.
         Channel => "channel",
+        /// Short of memory, the kernel kills a child before a zygote.
+        ChildOutOfMemoryScore => "child-out-of-memory-score",
         /// The child is cloned into its own namespaces.
         Clone => "clone",
         /// Every descriptor but four is closed.

@@ -7,10 +7,12 @@ pub mod admission;
 pub mod drive;
 pub mod output;
 pub mod routing;
+mod shortage;
 pub mod verdict;
 
 use self::admission::{Admission, Stay};
 use self::drive::Terms;
+use self::shortage::Shortage;
 use crate::capabilities::Capabilities;
 use crate::children::child::Child;
 use crate::children::cold::ColdStart;
@@ -26,6 +28,7 @@ use crate::fault::Faults;
 use crate::jail::{ChildLimits, Ids, Plan};
 use crate::job::{Job, Limits};
 use crate::level::Level;
+use crate::machine::memory::Memory;
 use crate::outcome::{Refusal, Report, Timing};
 use crate::service::Service;
 use crate::survey::isolation::{Attempt, Tools, Unavailable};
@@ -104,6 +107,7 @@ pub struct Supervisor {
     /// Modules that the loaded zygote has and the lean one has not.
     heavy: BTreeSet<String>,
     admission: Admission,
+    shortage: Shortage,
     source: Source,
     launcher: Launcher,
     reaper: Reaper,
@@ -161,6 +165,7 @@ impl Supervisor {
         };
         Ok(Self {
             admission: Admission::new(config.concurrency, config.queue),
+            shortage: Shortage::new(Memory::here()),
             plan,
             attempts,
             heavy: (manifest.modules.iter().map(String::as_str))
@@ -227,18 +232,23 @@ impl Supervisor {
     /// See [`Refusal`].
     pub async fn run(&self, job: Job, client: Client, listener: &mut dyn Listener) -> Result<Report, Refusal> {
         let arrived = Instant::now();
+        self.refuse_if_short()?;
         // Shared with each child that runs the job: free when the last of them is gone.
         let stay = Stay::new(self.admission.enter(client.network()).await?);
         let admitted = Instant::now();
+        // It may have become so while others ran.
+        self.refuse_if_short()?;
         let told = self.tell(&job, listener.is_there())?;
         let limits = job.limits();
         let mut terms = Terms {
             limits,
             counting: self.plan.counting,
+            shortage: &self.shortage,
             include: job.include(),
             result_size: self.config.result_size.as_usize(),
         };
-        let mut may_retry = !listener.is_there();
+        // What nsjail tells of a kill, a script can have it tell.
+        let mut may_retry = !listener.is_there() && self.plan.level != Level::Nsjail;
         let pool = self.route(job.script());
         loop {
             let mut child = self.child_for(pool, job.script(), terms.limits).await?;
@@ -246,7 +256,8 @@ impl Supervisor {
             let cpu_seconds = child.cpu_seconds();
             let started = Instant::now();
             let driven = drive::drive(child, &terms, &told, listener).await;
-            if may_retry && verdict::was_killed_from_outside(&driven.stop, cpu_seconds, driven.cpu) {
+            if may_retry && verdict::may_run_again(&driven.stop, &limits, cpu_seconds, driven.cpu, driven.memory) {
+                self.refuse_if_short()?;
                 // Nothing a script does is seen outside, so it can run again, in the time that is left.
                 may_retry = false;
                 terms.limits.wall = terms.limits.wall.saturating_sub(driven.wall);
@@ -266,6 +277,11 @@ impl Supervisor {
                 usage: driven.usage,
             });
         }
+    }
+
+    /// Memory comes back when scripts end: more of them would have the kernel end one.
+    fn refuse_if_short(&self) -> Result<(), Refusal> {
+        if self.shortage.is_there() { Err(Refusal::NoMemory) } else { Ok(()) }
     }
 
     /// All that the child is told, as it crosses the wire.
@@ -337,7 +353,7 @@ impl Service for Supervisor {
             Source::Warm(pools) => pools.iter().any(Pool::can_serve),
             Source::Cold(_) => true,
         };
-        can_serve && !self.draining.load(Ordering::Relaxed)
+        can_serve && !self.shortage.is_there() && !self.draining.load(Ordering::Relaxed)
     }
 
     fn alive(&self) -> bool {

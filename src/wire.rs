@@ -67,6 +67,8 @@ pub enum Hello {
     Ready {
         /// Processor time used so far, in nanoseconds: not the script's.
         cpu_ns: u64,
+        /// Memory that is or may become its own without being asked for, in bytes: the interpreter's, not the script's.
+        own: u64,
     },
     /// A step of the jail failed; the child is gone.
     Failed {
@@ -331,7 +333,7 @@ mod tests {
         let frame = encode(&value).expect("small");
         assert_eq!(decode_up(&frame[HEADER..], 10), Ok(Up::Done(Reply::TooLarge)));
         assert_eq!(decode_up(&frame[HEADER..], 11), Ok(value));
-        let others = [Up::Done(Reply::TooLarge), Up::Hello(Hello::Ready { cpu_ns: u64::MAX })];
+        let others = [Up::Done(Reply::TooLarge), Up::Hello(Hello::Ready { cpu_ns: u64::MAX, own: u64::MAX })];
         for other in others {
             let frame = encode(&other).expect("small");
             assert_eq!(decode_up(&frame[HEADER..], 0), Ok(other));

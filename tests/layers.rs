@@ -166,6 +166,9 @@ const CHECKS: &[(&str, &[&str], Needs, Check)] = &[
     (Step::Session.as_str(), &["full", "shared", "seccomp"], ANYONE, session),
     (Step::Signals.as_str(), &["full", "shared", "seccomp"], ANYONE, signals),
     (Step::OutOfMemoryScore.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, out_of_memory_score),
+    (Step::ChildOutOfMemoryScore.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
+        assert_eq!(out_of_memory_score_of(family.children[0]), "700");
+    }),
     (Layer::ResourceLimits.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, limits),
     (Step::HugePages.as_str(), &["full", "shared", "seccomp", "landlock"], ANYONE, |_, family| {
         assert_eq!(status(family.children[0], "THP_enabled"), "0");
@@ -176,6 +179,7 @@ const CHECKS: &[(&str, &[&str], Needs, Check)] = &[
     }),
     (Layer::WallClock.as_str(), &["full"], ANYONE, wall_clock),
     (Layer::CpuWatch.as_str(), &["full"], ANYONE, processor_time),
+    (Layer::MemoryWatch.as_str(), &["full", "landlock"], ANYONE, memory_watch),
     (Layer::ReplyCap.as_str(), &["full"], ANYONE, reply_cap),
     (Layer::ResultCap.as_str(), &["full"], ANYONE, result_cap),
     (Layer::OutputCap.as_str(), &["full"], ANYONE, output_cap),
@@ -440,10 +444,12 @@ fn signals(_: &Server, family: Family) {
 }
 
 fn out_of_memory_score(_: &Server, family: Family) {
-    let score =
-        |pid: Pid| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("it lives").trim().to_owned();
-    assert_eq!((score(family.zygote), score(family.children[0])), ("1000".to_owned(), "1000".to_owned()));
-    assert_ne!(score(family.server), "1000");
+    let scores = [family.server, family.zygote].map(out_of_memory_score_of);
+    assert_eq!(scores, ["0", "400"], "of the server and the zygote");
+}
+
+fn out_of_memory_score_of(pid: Pid) -> String {
+    fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("it lives").trim().to_owned()
 }
 
 /// A limit's soft and hard value are this.
@@ -511,6 +517,15 @@ fn processor_time(server: &Server, _: Family) {
     let began = Instant::now();
     ends_with(server, &request, "cpu_limit", 20);
     assert!(began.elapsed() < Duration::from_secs(5), "after {:?}", began.elapsed());
+}
+
+/// Page tables, of which `RLIMIT_AS` knows nothing: up to 8 KiB for each page that lies apart from others.
+fn memory_watch(server: &Server, _: Family) {
+    let script = "import ctypes, time\nmap = ctypes.CDLL(None).mmap\nmap.restype = ctypes.c_size_t\n\
+                  map.argtypes = [ctypes.c_size_t] * 4 + [ctypes.c_int, ctypes.c_size_t]\n\
+                  def main():\n    for number in range(20000):\n        ctypes.memset(map((1 << 40) + (number << 30), 4096, 3, 0x100022, -1, 0), 1, 1)\n    time.sleep(3)";
+    let limits = json!({ "memory_mb": 64, "wall_ms": 30_000, "cpu_ms": 20_000 });
+    ends_with(server, &json!({ "script": script, "limits": limits }), "memory_limit", 30);
 }
 
 /// A frame one byte longer than any reply may be is refused when its length is known.

@@ -31,7 +31,8 @@ WALL = 20
 # or at level seccomp where they are after a bar.
 LAYERS = {
     "zygote-descriptors": ("zygote-descriptors", ""),
-    "out-of-memory-score": ("::out-of-memory-score", ""),
+    "out-of-memory-score": ("full::out-of-memory-score", ""),
+    "child-out-of-memory-score": ("::child-out-of-memory-score", ""),
     "umask": ("::umask", ""),
     "user-namespace": ("::user-namespace", ""),
     "id-map": ("full::user-namespace", ""),
@@ -88,6 +89,7 @@ LAYERS = {
     "output-flood": ("::output-flood", ""),
     "wall-clock": ("::wall-clock", ""),
     "cpu-watch": ("::cpu-watch", ""),
+    "memory-watch": ("::memory-watch", "fills-memory-with-page-tables"),
 }
 
 # Layers that hold what another one holds already: left out with it, or nobody could tell. The other one has a line of its own.

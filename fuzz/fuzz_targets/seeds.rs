@@ -54,7 +54,7 @@ fn main() -> std::io::Result<()> {
         captured: true,
     };
     let frames = [
-        ("ready", hello(Hello::Ready { cpu_ns: 12_345_678 })),
+        ("ready", hello(Hello::Ready { cpu_ns: 12_345_678, own: 23_456_789 })),
         ("failed", hello(Hello::Failed { step: 36, errno: 22 })),
         ("verified", hello(Hello::Verified { failed: 0 })),
         ("scalars", done(Reply::Value(scalars))),

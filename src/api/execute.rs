@@ -103,6 +103,7 @@ fn refused(refusal: &Refusal) -> Answer {
         Refusal::QueueFull => "queue_full",
         Refusal::Draining => "draining",
         Refusal::NoZygote => "no_zygote",
+        Refusal::NoMemory => "no_memory",
         Refusal::NotTold => "not_told",
         Refusal::Jail { .. } => "jail",
     };

@@ -119,7 +119,7 @@ fn ready<S: Service>(service: &S) -> Answer {
     if service.ready() {
         status("ready")
     } else {
-        not_now("not ready: no interpreter is warm yet, or the service is shutting down")
+        not_now("not ready: no interpreter is warm yet, memory is short, or the service is shutting down")
     }
 }
 

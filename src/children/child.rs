@@ -48,6 +48,8 @@ pub struct Child {
     pub stderr: Option<OwnedFd>,
     /// Processor time it had used when it was ready.
     cpu_at_ready: Duration,
+    /// Memory that is its own, or may become so, without its script asking for any.
+    own_memory: u64,
     made: Made,
 }
 
@@ -109,6 +111,7 @@ impl Child {
                 stdout: Some(stdout),
                 stderr: Some(stderr),
                 cpu_at_ready: Duration::ZERO,
+                own_memory: 0,
                 made,
             }),
             Err((_, error)) => {
@@ -131,8 +134,9 @@ impl Child {
                 Err(Step::from_index(step).map_or(NotReady::Silent, |step| NotReady::Jail(JailError { step, errno })))
             }
             Ok(Up::Hello(hello)) => {
-                if let Hello::Ready { cpu_ns } = hello {
+                if let Hello::Ready { cpu_ns, own } = hello {
                     self.cpu_at_ready = Duration::from_nanos(cpu_ns);
+                    self.own_memory = own;
                 }
                 Ok(hello)
             }
@@ -210,13 +214,19 @@ impl Child {
     /// What the kernel tells of it. It is the child's as long as the child is held.
     #[must_use]
     pub fn meter(&self) -> Meter {
-        Meter { pid: self.inside.unwrap_or(self.pid), at_ready: self.cpu_at_ready }
+        Meter { pid: self.inside.unwrap_or(self.pid), at_ready: self.cpu_at_ready, own_memory: self.own_memory }
     }
 
     /// Processor time it had used when it was ready: not the script's.
     #[must_use]
     pub fn cpu_at_ready(&self) -> Duration {
         self.cpu_at_ready
+    }
+
+    /// Memory that is its own, or may become so, without its script asking for any: not the script's.
+    #[must_use]
+    pub fn own_memory(&self) -> u64 {
+        self.own_memory
     }
 
     /// Its `RLIMIT_CPU`, in seconds.
@@ -249,11 +259,25 @@ impl Child {
     }
 }
 
+/// The most that `oom_score_adj` can be.
+const FIRST_TO_GO: &str = "1000";
+
 /// What the kernel tells of a child that lives.
 #[derive(Debug, Clone, Copy)]
 pub struct Meter {
     pid: Pid,
     at_ready: Duration,
+    own_memory: u64,
+}
+
+/// What a child has at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Holds {
+    /// Threads.
+    pub threads: u64,
+    /// Memory that is its own, with shared pages of no file and with its page tables, in bytes, beyond what its interpreter may have;
+    /// `None` where the kernel does not tell (gVisor).
+    pub memory: Option<u64>,
 }
 
 impl Meter {
@@ -263,12 +287,30 @@ impl Meter {
         sys::cpu_time_of(self.pid).map(|used| used.saturating_sub(self.at_ready))
     }
 
-    /// How many threads it has; `None` when the kernel does not tell.
+    /// What it has now; `None` when the kernel does not tell.
     #[must_use]
-    pub fn threads(self) -> Option<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        // After the name, which may hold anything: the state is the first field, the number of threads the eighteenth.
-        stat.rsplit_once(')')?.1.split_whitespace().nth(17)?.parse().ok()
+    pub fn holds(self) -> Option<Holds> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let (mut threads, mut memory) = (None, None);
+        for line in status.lines() {
+            // The name, which is the first line's, is written with its line breaks escaped.
+            let Some((name, value)) = line.split_once(':') else { continue };
+            let number = || value.split_whitespace().next()?.parse::<u64>().ok();
+            match name {
+                "RssAnon" | "RssShmem" | "VmPTE" | "VmSwap" => {
+                    memory = Some(memory.unwrap_or(0) + number()?.saturating_mul(1024));
+                }
+                "Threads" => threads = number(),
+                _ => {}
+            }
+        }
+        Some(Holds { threads: threads?, memory: memory.map(|all: u64| all.saturating_sub(self.own_memory)) })
+    }
+
+    /// Has the kernel kill this child before those that only wait for a job, when it must kill: where the server is root. Others may
+    /// not change that of a process that can't be traced.
+    pub fn offer_first(self) {
+        let _ = std::fs::write(format!("/proc/{}/oom_score_adj", self.pid), FIRST_TO_GO);
     }
 }
 

@@ -41,7 +41,7 @@ const NAMESPACES: [(Layer, CloneFlags); 6] = [
 ];
 
 /// Other layers that are no step: single limits of the step `common-limits`, and what the supervisor does.
-const LAYERS: [Layer; 14] = [
+const LAYERS: [Layer; 15] = [
     Layer::CoreLimit,
     Layer::FileSizeLimit,
     Layer::OpenFilesLimit,
@@ -56,6 +56,7 @@ const LAYERS: [Layer; 14] = [
     Layer::OutputFlood,
     Layer::WallClock,
     Layer::CpuWatch,
+    Layer::MemoryWatch,
 ];
 
 impl Facility {

@@ -75,17 +75,6 @@ fn set_unless(plan: &Plan, layer: Layer, resource: Resource, value: u64) -> Resu
     if plan.faults.leaves_out(layer) { Ok(()) } else { set(resource, value) }
 }
 
-/// Makes this process and its children the first that the kernel kills when memory runs out: never the supervisor.
-///
-/// nsjail's process has no /proc; there nsjail itself is the victim.
-pub fn prefer_as_victim() -> Result<(), Errno> {
-    let failed = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
-    match std::fs::write("/proc/self/oom_score_adj", "1000").map_err(failed) {
-        Err(Errno::ENOENT) => Ok(()),
-        result => result,
-    }
-}
-
 /// Asks the kernel to give this process no more huge pages; those that the zygote has made stay. The kernel keeps a huge page
 /// whole after a part of it was unmapped, until memory is short, but `RLIMIT_AS` counts only what is mapped: a script could hold
 /// 2 MiB for each 4 KiB. If huge pages are `madvise` it would do so by letting a mapping of the zygote's grow.

@@ -4,8 +4,9 @@
 //! nothing waits past the deadline.
 
 use super::output::{FLOOD, Output};
+use super::shortage::Shortage;
 use super::verdict::Stop;
-use crate::children::child::{Child, Meter, Mute};
+use crate::children::child::{Child, Holds, Meter, Mute};
 use crate::events::{Event, Listener};
 use crate::fault::supervisor_leaves_out;
 use crate::jail::{Counting, MAX_THREADS};
@@ -26,6 +27,14 @@ const REPLY_TEXT: usize = 192 * 1024;
 /// its use is what was known before.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How often what a child holds is looked at: longer than most scripts run, and too short to take much memory or many threads in.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The part of its memory that a child may have as page tables on top, where the memory is in one piece, with room to spare; and what
+/// the tables of its interpreter may take.
+const TABLES: u64 = 256;
+const TABLES_AT_FIRST: u64 = 4 * 1024 * 1024;
+
 /// For a server without a deadline.
 const NEVER: Duration = Duration::from_secs(3600);
 
@@ -38,6 +47,8 @@ pub struct Driven {
     pub wall: Duration,
     /// Processor time since the child was ready, where it was measured.
     pub cpu: Duration,
+    /// The most memory it was seen to have beyond its interpreter's, in bytes.
+    pub memory: u64,
     /// Where it was asked for.
     pub usage: Option<Usage>,
     /// What it wrote, where it was asked for.
@@ -48,11 +59,13 @@ pub struct Driven {
 
 /// What a run is held to, and who wants to know of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
+pub struct Terms<'a> {
     /// The job's limits; on a second run, what is left of them.
     pub limits: Limits,
     /// Who counts its threads.
     pub counting: Counting,
+    /// Where it is noticed that all scripts together take too much memory.
+    pub shortage: &'a Shortage,
     /// What its client wants to see.
     pub include: Include,
     /// The largest result as JSON, in bytes.
@@ -60,8 +73,8 @@ pub struct Terms {
 }
 
 /// Runs a job in `child`, which is told `told`.
-pub async fn drive(mut child: Child, terms: &Terms, told: &[u8], listener: &mut dyn Listener) -> Driven {
-    let Terms { limits, counting, include, result_size } = *terms;
+pub async fn drive(mut child: Child, terms: &Terms<'_>, told: &[u8], listener: &mut dyn Listener) -> Driven {
+    let Terms { limits, include, result_size, .. } = *terms;
     let began = Instant::now();
     let cap = if supervisor_leaves_out(Layer::OutputCap) { usize::MAX } else { limits.output.as_usize() };
     let mut outputs = Outputs {
@@ -76,11 +89,11 @@ pub async fn drive(mut child: Child, terms: &Terms, told: &[u8], listener: &mut 
     child.allow(reply_cap);
     outputs.listener.hear(Event::Started);
     let meter = child.meter();
+    let mut most_seen = 0;
     let stop = tokio::select! {
         biased;
         stop = converse(&mut child, told, most_tokens) => stop,
-        stop = watch_limits(meter, &limits, began) => stop,
-        stop = watch_threads(meter, counting) => stop,
+        stop = watch_limits(meter, terms, began, &mut most_seen) => stop,
         () = outputs.drain() => Stop::Flood,
     };
     let stop = match stop {
@@ -91,7 +104,7 @@ pub async fn drive(mut child: Child, terms: &Terms, told: &[u8], listener: &mut 
     let cpu_so_far = if include.usage { meter.used().unwrap_or_default() } else { Duration::ZERO };
     child.kill();
     let wall = began.elapsed();
-    let cpu_at_ready = child.cpu_at_ready();
+    let (cpu_at_ready, own_memory) = (child.cpu_at_ready(), child.own_memory());
     let needs_end = stop.is_none() || include.usage;
     let ended = if needs_end { child.end(PATIENCE).await } else { None };
     let cpu = ended.map_or(cpu_so_far, |ended| ended.cpu.saturating_sub(cpu_at_ready));
@@ -103,11 +116,13 @@ pub async fn drive(mut child: Child, terms: &Terms, told: &[u8], listener: &mut 
     if include.stdout || include.stderr || outputs.listener.is_there() {
         outputs.take_rest();
     }
+    let at_most = ended.map_or(0, |ended| ended.peak_memory.saturating_sub(own_memory));
     let usage = Usage { wall, cpu, peak_memory: ended.map_or(0, |ended| ended.peak_memory) };
     Driven {
         stop,
         wall,
         cpu,
+        memory: most_seen.max(at_most),
         usage: include.usage.then_some(usage),
         stdout: include.stdout.then(|| outputs.stdout.into_captured()),
         stderr: include.stderr.then(|| outputs.stderr.into_captured()),
@@ -177,44 +192,56 @@ fn text_of(reply: &Reply) -> usize {
     }
 }
 
-/// Returns when the wall clock or the processor time runs out.
-async fn watch_limits(meter: Meter, limits: &Limits, began: Instant) -> Stop {
+/// Returns when the wall clock or the processor time runs out, or when the child has more than it may. `most_seen` is the most memory
+/// that it was seen to have.
+async fn watch_limits(meter: Meter, terms: &Terms<'_>, began: Instant, most_seen: &mut u64) -> Stop {
+    let limits = &terms.limits;
     let deadline = began + limits.wall;
     let deadline = if supervisor_leaves_out(Layer::WallClock) { began + NEVER } else { deadline };
     let cores = u32::try_from(machine::cores()).unwrap_or(1);
-    let mut left = limits.cpu;
+    // All cores together can't have used what is left before this.
+    let earliest = |left: Duration| Instant::now() + (left / cores).max(Duration::from_millis(5));
+    let mut look_at_cpu = earliest(limits.cpu);
+    let mut look = began + LOOK;
     loop {
-        // All cores together can't have used what is left before this.
-        let earliest = Instant::now() + (left / cores).max(Duration::from_millis(5));
-        if earliest >= deadline {
-            sleep_until(deadline).await;
+        // One timer for all: a short script pays for no more than that.
+        sleep_until(deadline.min(look_at_cpu).min(look)).await;
+        let now = Instant::now();
+        if now >= deadline {
             return Stop::WallClock;
         }
-        sleep_until(earliest).await;
-        if supervisor_leaves_out(Layer::CpuWatch) {
-            continue;
+        if now >= look_at_cpu {
+            let left = match meter.used().filter(|_| !supervisor_leaves_out(Layer::CpuWatch)) {
+                Some(used) if used >= limits.cpu => return Stop::Cpu,
+                Some(used) => limits.cpu.saturating_sub(used),
+                None => limits.cpu,
+            };
+            look_at_cpu = earliest(left);
         }
-        left = match meter.used() {
-            Some(used) if used >= limits.cpu => return Stop::Cpu,
-            Some(used) => limits.cpu.saturating_sub(used),
-            None => limits.cpu,
-        };
+        if now >= look {
+            if look == began + LOOK {
+                meter.offer_first();
+            }
+            terms.shortage.look();
+            if let Some(stop) = meter.holds().and_then(|holds| has_too_much(holds, terms, most_seen)) {
+                return stop;
+            }
+            look = now + LOOK;
+        }
     }
 }
 
-/// Returns when there are too many threads, where the kernel does not keep them from it.
-async fn watch_threads(meter: Meter, counting: Counting) -> Stop {
-    /// Longer than most scripts run, and too short for a script to crowd out others for long.
-    const EACH: Duration = Duration::from_millis(20);
-    match counting {
-        Counting::Alone => std::future::pending().await,
-        Counting::Together => loop {
-            sleep(EACH).await;
-            if meter.threads().is_some_and(|threads| threads > MAX_THREADS) {
-                return Stop::Threads;
-            }
-        },
+/// Whether a child has too many threads, where the kernel does not keep it from that, or more memory than its limit. Nearly all memory
+/// is kept from it by `RLIMIT_AS`, page tables are not; a script that lives with the one is never stopped here.
+fn has_too_much(holds: Holds, terms: &Terms<'_>, most_seen: &mut u64) -> Option<Stop> {
+    if terms.counting == Counting::Together && holds.threads > MAX_THREADS {
+        return Some(Stop::Threads);
     }
+    let memory = holds.memory?;
+    *most_seen = memory.max(*most_seen);
+    let limit = terms.limits.memory.0;
+    let allowed = limit.saturating_add(limit / TABLES).saturating_add(TABLES_AT_FIRST);
+    (memory > allowed && !supervisor_leaves_out(Layer::MemoryWatch)).then_some(Stop::Memory)
 }
 
 /// Whether a child whose channel closed is ending: the kernel closes descriptors before the end can be seen, so it is given

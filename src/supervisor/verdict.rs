@@ -26,18 +26,22 @@ pub enum Stop {
     WallClock,
     /// The processor time ran out; killed.
     Cpu,
+    /// It held more memory than its limit; killed.
+    Memory,
     /// It had too many threads; killed.
     Threads,
     /// The outputs passed what is even discarded; killed.
     Flood,
 }
 
-/// Whether a child was killed by somebody who is neither the supervisor nor its own CPU limit: the kernel short of memory, or a
-/// person. Its script can't have done that and may run once more.
+/// Whether the script of a child that ended like this may run once more: somebody killed it who is neither the supervisor nor its own
+/// CPU limit, so the kernel, short of memory, or a person; and it had little memory, so if it was the kernel then because of others.
+/// Whom the kernel chose for what he had gets no second turn to take it.
 #[must_use]
-pub fn was_killed_from_outside(stop: &Stop, cpu_seconds: u64, cpu: Duration) -> bool {
+pub fn may_run_again(stop: &Stop, limits: &Limits, cpu_seconds: u64, cpu: Duration, memory: u64) -> bool {
     const KILL: i32 = Signal::SIGKILL as i32;
-    matches!(stop, Stop::Ended(Ended { how: How::Signalled(KILL), .. })) && cpu.as_secs() + 1 < cpu_seconds
+    let was_killed = matches!(stop, Stop::Ended(Ended { how: How::Signalled(KILL), .. }));
+    was_killed && cpu.as_secs() + 1 < cpu_seconds && memory < limits.memory.0 / 2
 }
 
 fn failed(code: Code, message: impl Into<String>) -> Outcome {
@@ -61,6 +65,7 @@ pub fn decide(stop: Stop, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> O
             failed(Code::Timeout, format!("the script ran longer than {} ms and was stopped", limits.wall.as_millis()))
         }
         Stop::Cpu => over_cpu(limits),
+        Stop::Memory => over_memory(limits),
         Stop::Threads => {
             failed(Code::Blocked, format!("the script had more than {MAX_THREADS} threads at once and was stopped"))
         }
@@ -192,6 +197,18 @@ mod tests {
         check(ended(How::Exited(0)), none, Code::Exited);
         check(Stop::WallClock, none, Code::Timeout);
         check(Stop::Silent, none, Code::ResultNotSerializable);
+    }
+
+    #[test]
+    fn only_who_had_little_runs_again() {
+        let killed = ended(How::Signalled(9));
+        let again = |stop: &Stop, cpu: u64, mebibytes: u64| {
+            may_run_again(stop, &limits(), 6, Duration::from_secs(cpu), ByteSize::mebibytes(mebibytes).0)
+        };
+        assert!(again(&killed, 0, 0) && again(&killed, 4, 127));
+        assert!(!again(&killed, 0, 128), "it is large");
+        assert!(!again(&killed, 5, 0), "its processor time may be over");
+        assert!(!again(&Stop::Memory, 0, 0) && !again(&ended(How::Signalled(11)), 0, 0));
     }
 
     #[test]

@@ -63,6 +63,15 @@ impl OwnProc {
         self.stat_field(23)
     }
 
+    /// How much memory is this process's own or may become so without growing its address space, in bytes: all that is mapped and is
+    /// no file's, or private and can be written to.
+    #[must_use]
+    pub fn own_memory(&self) -> Option<u64> {
+        let may_be_own = |one: &&Mapping| !one.is_of_file() || one.access() == Some(Access::ReadWrite);
+        let sizes = self.mappings()?.iter().filter(may_be_own).map(|one| one.range.len()).sum::<usize>();
+        u64::try_from(sizes).ok()
+    }
+
     /// Whether memory that can be written to would be shared with a child.
     fn shares_memory(&self) -> Option<bool> {
         let text = self.read("self/maps")?;

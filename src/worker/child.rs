@@ -51,10 +51,19 @@ pub struct Base<'a> {
     pub own_proc: &'a OwnProc,
     /// This process was made from one with a single thread.
     pub alone: &'a Alone,
-    /// The zygote's address space, in bytes.
-    pub address_space: u64,
+    /// The zygote's size.
+    pub size: Size,
     /// The pages that an ordinary script writes to.
     pub written: &'a Written,
+}
+
+/// How large an interpreter is, in bytes, before a script runs in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Its address space.
+    pub address_space: u64,
+    /// The part that is, or may become, its process's own memory.
+    pub own_memory: u64,
 }
 
 /// The child's whole life.
@@ -68,14 +77,14 @@ pub fn serve(
 ) -> ! {
     // A second owner, to report a step that fails after the first was moved into the jail.
     let reporter = descriptors.channel.try_clone();
-    let mut address_space = base.address_space;
+    let mut size = base.size;
     let mut cpu_used = Duration::ZERO;
     let cold;
     let interpreter = match interpreter {
         ChildInterpreter::Inherited(interpreter) => Some(interpreter),
         ChildInterpreter::Own { setup, preload } => match start_cold(setup, preload, base) {
-            Ok((interpreter, size)) => {
-                address_space = size;
+            Ok((interpreter, cold_size)) => {
+                size = cold_size;
                 cpu_used = sys::own_cpu_time();
                 cold = interpreter;
                 Some(&cold)
@@ -90,7 +99,7 @@ pub fn serve(
     {
         give_up(descriptors.channel.as_fd(), JailError { step: Step::Interpreter, errno: Errno::EIO as i32 });
     }
-    let limits = spawn.limits(address_space, cpu_used);
+    let limits = spawn.limits(size.address_space, cpu_used);
     let jailed = match jail::enter(base.plan, spawn.slot, limits, descriptors, ruleset, one_way) {
         Ok(jailed) => jailed,
         Err(error) => report_and_give_up(&reporter, one_way, error),
@@ -100,20 +109,21 @@ pub fn serve(
             let report = verify::escape(base.plan, &jailed);
             send(jailed.channel(), &Up::Hello(Hello::Verified { failed: report }), || ());
         }
-        (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter, base),
+        (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter, base, size.own_memory),
         (Purpose::Job, None) => {}
     }
     sys::exit_now(DONE)
 }
 
-fn start_cold(setup: &Setup, preload: &[String], base: &Base<'_>) -> Result<(Interpreter, u64), JailError> {
+fn start_cold(setup: &Setup, preload: &[String], base: &Base<'_>) -> Result<(Interpreter, Size), JailError> {
     let failed = JailError { step: Step::Interpreter, errno: Errno::ENOEXEC as i32 };
     let start = || python::start(setup).map_err(|_| Errno::ENOEXEC);
     let interpreter = Steps::new(base.plan).value(Step::Interpreter, start)?;
     // What can't be imported here, the script's own import will tell.
     let _ = interpreter.preload(preload);
-    let size = base.own_proc.address_space().ok_or(failed)?;
-    Ok((interpreter, size))
+    let address_space = base.own_proc.address_space().ok_or(failed)?;
+    let own_memory = base.own_proc.own_memory().ok_or(failed)?;
+    Ok((interpreter, Size { address_space, own_memory }))
 }
 
 /// Has a child copy, before its job comes, the pages that it will write to.
@@ -125,11 +135,11 @@ pub fn make_ready(jailed: &Jailed, interpreter: &Interpreter, written: &Written,
     }
 }
 
-fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>) {
+fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>, own: u64) {
     make_ready(jailed, interpreter, base.written, base.alone);
     let cpu_ns = u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX);
     let channel = jailed.channel();
-    send(channel, &Up::Hello(Hello::Ready { cpu_ns }), || ());
+    send(channel, &Up::Hello(Hello::Ready { cpu_ns, own }), || ());
     let mut inbox = Inbox::new();
     let reply = match job(&mut inbox, channel) {
         Ok((job, input)) => {

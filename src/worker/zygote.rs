@@ -2,12 +2,12 @@
 //!
 //! Runs in `mayfly zygote` and `mayfly child`, with one thread. It never reads anything but orders, and knows nothing of any request.
 
-use super::child::{self, ChildInterpreter};
+use super::child::{self, ChildInterpreter, Size};
 use super::pages;
 use super::written::Written;
 use crate::fault::{self, Facility};
 use crate::handover;
-use crate::jail::{self, ChildDescriptors, Ids, JailError, Parentage, Plan, Ruleset, Step, Steps};
+use crate::jail::{self, ChildDescriptors, Ids, JailError, Parentage, Plan, Ruleset, Step, Steps, Victim};
 use crate::level::Level;
 use crate::orders::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::python::{self, Setup};
@@ -102,7 +102,10 @@ struct Zygote {
     alone: Alone,
     thread_id: sys::ThreadIdAddress,
     warm: Warm,
+    /// Memory that is a child's own, or may become so, without its script asking for any.
+    own_memory: u64,
     written: Written,
+    victim: Victim,
 }
 
 impl Zygote {
@@ -114,7 +117,7 @@ impl Zygote {
         let own_proc = own_proc.map_err(fail(Step::Alone))?;
         // Before the user namespace, while they may be exempt from the limit of locked memory.
         let pins = if matches!(role, Role::Warm { .. }) { Pins::new().ok() } else { None };
-        jail::prepare(&plan, || {
+        let victim = jail::prepare(&plan, || {
             control.say(&Word::MapIds, &[])?;
             match control.next() {
                 Some(Order::IdsMapped) => Ok(()),
@@ -152,7 +155,8 @@ impl Zygote {
         let ruleset =
             plan.needs_ruleset().then(|| jail::make_ruleset(&plan)).transpose().map_err(fail(Step::Landlock))?;
         warm.address_space = own_proc.address_space().ok_or(Errno::ENOENT).map_err(fail(Step::Alone))?;
-        Ok(Self { plan, interpreter, ruleset, own_proc, alone, thread_id, warm, written })
+        let own_memory = own_proc.own_memory().ok_or(Errno::ENOENT).map_err(fail(Step::Alone))?;
+        Ok(Self { plan, interpreter, ruleset, own_proc, alone, thread_id, warm, own_memory, written, victim })
     }
 
     fn serve(mut self, control: &mut Control) -> i32 {
@@ -187,7 +191,15 @@ impl Zygote {
             drop(ends);
             self.become_child(spawn, descriptors);
         }
-        let clone = || Steps::new(&self.plan).value(Step::Clone, || self.clone_child());
+        let clone = || {
+            let steps = Steps::new(&self.plan);
+            steps.take(Step::ChildOutOfMemoryScore, || self.victim.prefer_clones())?;
+            let cloned = steps.value(Step::Clone, || self.clone_child());
+            if !matches!(cloned, Ok(Cloned::Child(_))) {
+                self.victim.spare_zygote();
+            }
+            cloned
+        };
         let cloned = match &self.interpreter {
             ChildInterpreter::Inherited(interpreter) => interpreter.fork(clone)?,
             ChildInterpreter::Own { .. } | ChildInterpreter::None => clone()?.parent(),
@@ -226,7 +238,7 @@ impl Zygote {
             plan: &self.plan,
             own_proc: &self.own_proc,
             alone: &self.alone,
-            address_space: self.warm.address_space,
+            size: Size { address_space: self.warm.address_space, own_memory: self.own_memory },
             written: &self.written,
         };
         let ruleset = self.ruleset.take();

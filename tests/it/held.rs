@@ -12,14 +12,17 @@ pub fn trials() -> Vec<Trial> {
     lone_tests![slow_readers_hold_a_share_of_the_memory]
 }
 
-/// The program, in a mount namespace where the control group says that there are 128 MiB: a quarter may be held.
-struct SmallMachine(PathBuf);
+/// The program, in a mount namespace where the files of the control group say what they are made to.
+pub struct SmallMachine(pub PathBuf);
 
 impl SmallMachine {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("mayfly-small-machine-{}", std::process::id()));
-        let inside =
-            "mount -t tmpfs none /sys/fs/cgroup && echo 134217728 > /sys/fs/cgroup/memory.max && exec \"$0\" \"$@\"";
+    /// `files`: each file's name and the number in it.
+    pub fn new(files: &[(&str, u64)]) -> Self {
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let path =
+            std::env::temp_dir().join(format!("mayfly-small-machine-{}-{}", std::process::id(), names.join("-")));
+        let written = files.iter().map(|(name, number)| format!("echo {number} > /sys/fs/cgroup/{name} && "));
+        let inside = format!("mount -t tmpfs none /sys/fs/cgroup && {}exec \"$0\" \"$@\"", written.collect::<String>());
         let as_root = if nix::unistd::geteuid().is_root() { "" } else { "--user --map-root-user" };
         let program = program();
         let text = format!(
@@ -40,7 +43,7 @@ impl Drop for SmallMachine {
 
 fn slow_readers_hold_a_share_of_the_memory() {
     const READERS: usize = 12;
-    let program = SmallMachine::new();
+    let program = SmallMachine::new(&[("memory.max", 128 << 20)]);
     let settings = [("MAYFLY_PRELOAD", ""), ("MAYFLY_BODY_MS", "60000"), ("MAYFLY_CONCURRENCY", "4")];
     let server = Setup::new(&settings).with_program(program.0.clone()).start();
     // 6 MiB as JSON each: a control character takes six bytes.

@@ -28,6 +28,7 @@ mod proxies;
 mod record;
 mod refill;
 mod settings;
+mod shortage;
 mod streams;
 mod tour;
 
@@ -58,6 +59,7 @@ fn all() -> Vec<Trial> {
         log::trials(),
         descriptors::trials(),
         held::trials(),
+        shortage::trials(),
         refill::trials(),
         imports::trials(),
         cold::trials(),
