@@ -15,12 +15,20 @@ fn main() {
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
     seccomp::generate(&out_dir, &arch);
     segments();
+    callbacks();
     python();
 }
 
 /// The program's segments begin at multiples of a huge page, so that a zygote can put each into huge pages (`zygote/pages.rs`).
 fn segments() {
     println!("cargo::rustc-link-arg=-Wl,-z,max-page-size=0x200000");
+}
+
+/// libffi is to find these in the program before its own (`python/closures.rs`).
+fn callbacks() {
+    for symbol in ["ffi_closure_alloc", "ffi_closure_free"] {
+        println!("cargo::rustc-link-arg-bins=-Wl,--undefined={symbol},--export-dynamic-symbol={symbol}");
+    }
 }
 
 fn python() {

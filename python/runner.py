@@ -75,6 +75,7 @@ def prepare():
     sys.stderr = sys.__stderr__ = _output(2, "<stderr>")
     set_input(0)
     os.access, os.times = access, times
+    os.readlink = _readlink_of(os.readlink)
     threading.excepthook, sys.unraisablehook = print_of_thread, print_unraisable
     # With two calls fewer to allow: `shutil.rmtree` and others see that they have to go by paths.
     os.supports_dir_fd -= {os.unlink, os.rmdir}
@@ -123,6 +124,27 @@ def access(path, mode, *, dir_fd=None, effective_ids=False, follow_symlinks=True
     # Outside its own /tmp a script is anybody, and all is read-only.
     granted = found.st_mode >> (6 if is_own and not found.st_mode & 0o1000 else 0) & 7
     return not mode & ~(granted if is_own else granted & ~os.W_OK)
+
+
+def _readlink_of(kernels):
+    """`os.readlink` for the links of the tree that scripts see, which has a handful and gets no more: the filter has no place for
+    the call. `os.path.realpath` asks for each link on its way."""
+    links = {}
+    # Elsewhere paths begin with directories that are not the tree's.
+    if sys.path[0].startswith("/usr/lib/"):
+        for folder in ("/", "/usr/lib", "/usr/lib64", "/usr/share"):
+            for entry in os.scandir(folder):
+                if entry.is_symlink():
+                    links[entry.path] = kernels(entry.path)
+
+    def readlink(path, *, dir_fd=None):
+        name = os.fsdecode(path)
+        target = links.get(os.path.normpath(os.path.join(os.getcwd(), name))) if dir_fd is None else None
+        if target is None:
+            return kernels(path, dir_fd=dir_fd)
+        return os.fsencode(target) if isinstance(path, bytes) else target
+
+    return readlink
 
 
 def times():

@@ -10,6 +10,7 @@
 #![expect(unsafe_code, reason = "CPython is a C library; see the SAFETY note at each use")]
 
 mod arenas;
+mod closures;
 mod config;
 mod decode;
 mod encode;
@@ -234,6 +235,7 @@ impl Interpreter {
             // A zygote that lacks one of these modules has nothing to put right there.
             let _ = library::use_poll(py);
             let _ = library::forget_interrupts(py);
+            let _ = library::do_without_proc(py);
             // What they wrote, a warning mostly, is for whoever runs the service, and would be the first output of every script.
             execute::flush(py, &self.captured);
             outcomes

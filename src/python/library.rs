@@ -29,3 +29,10 @@ pub(super) fn forget_interrupts(py: Python<'_>) -> PyResult<()> {
     let signal = py.import("_signal")?;
     signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?)).map(drop)
 }
+
+/// Has `threadpoolctl` ask the loader which libraries there are: where the root stays the machine's, it found `/proc` when it was
+/// imported, and no script does.
+pub(super) fn do_without_proc(py: Python<'_>) -> PyResult<()> {
+    let loaded = py.import("sys")?.getattr("modules")?;
+    loaded.get_item("threadpoolctl")?.setattr("_HAS_PROCFS", false)
+}

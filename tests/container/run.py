@@ -409,6 +409,29 @@ def uses_what_it_brings(image: str) -> list[str]:
     return wrong
 
 
+ESTIMATORS = (HERE / "estimators.py").read_text()
+PARTS = 8
+
+
+def fits_every_estimator(image: str) -> list[str]:
+    """scikit-learn's estimators, at the level of a container with nothing granted and at that of one with everything."""
+    wrong = []
+    for name, options in (("plain", []), ("our profile", OUTER_PROFILE)):
+        fitted = 0
+        with started(image, options) as container:
+            for part in range(PARTS):
+                limits = {"wall_ms": 60_000, "cpu_ms": 60_000, "memory_mb": 1024}
+                status, body = container.execute(ESTIMATORS, args=[part, PARTS], limits=limits)
+                failed = body.get("result", {}).get("failed") if status == 200 else body
+                if failed:
+                    wrong.append(f"{name}, part {part}: {failed}")
+                else:
+                    fitted += body["result"]["fitted"]
+        if fitted < 200 and not wrong:
+            wrong.append(f"{name}: only {fitted} estimators")
+    return wrong
+
+
 CHECKS: list[Callable[[str], list[str]]] = [
     refuses_a_level_it_cannot_have, does_what_doctor_says, serves_after_standing_still, listens_where_port_says, keeps_to_the_memory_it_has,
     does_not_reach_the_metadata_server, sees_no_environment_of_the_server, has_only_what_runs,
@@ -473,7 +496,7 @@ def check_all(image: str, arguments: argparse.Namespace) -> None:
                 check_way(image, way, every, 15 if arguments.variant == "datasci" else 0)
             except EXPECTED as error:
                 report(way.name, [repr(error)])
-    for check in CHECKS if arguments.variant == "slim" else [uses_what_it_brings]:
+    for check in CHECKS if arguments.variant == "slim" else [uses_what_it_brings, fits_every_estimator]:
         name = check.__name__.replace("_", " ")
         if arguments.only in name:
             chosen += 1
