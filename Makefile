@@ -1,5 +1,5 @@
 # make run     install what is missing, build, and serve on 127.0.0.1:8080
-# make test    install what is missing, build, and run all tests; TESTS='--test layers' runs `cargo test` with that alone
+# make test    install what is missing, build, and run all tests; TESTS='--test layers' runs that alone
 # make one     one test after a change: NAME='contract::full' of tests/it, IN='layers' of another file
 # make build   install what is missing, and build target/release/mayfly with target/jail beside it
 # make setup   only install what is missing: Debian packages (as root or with sudo) and nothing else
@@ -39,7 +39,7 @@ jail: setup
 
 # The jail root is made meanwhile: it takes half a minute the first time, most of it waiting for packages.
 build: setup
-	@echo "building target/release/mayfly and target/jail: two to five minutes the first time"
+	@echo "building target/release/mayfly and target/jail: a few minutes the first time"
 	@$(WITH_PYTHON) { "$$PYO3_PYTHON" tools/jail_root.py "$(TARGET)/jail" & jail=$$!; \
 		cargo build --release --locked; built=$$?; wait $$jail && [ $$built = 0 ]; }
 
@@ -48,12 +48,8 @@ run: build
 
 test: PURPOSE := test
 test: jail
-ifdef TESTS
-	@$(WITH_PYTHON) cargo test --locked --no-fail-fast $(TESTS)
-else
-	@rm -rf -- "$(TARGET)/tmp/attacks"
-	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/test.py
-endif
+	@$(if $(TESTS),,rm -rf -- "$(TARGET)/tmp/attacks")
+	@$(WITH_PYTHON) "$$PYO3_PYTHON" tools/test.py $(TESTS)
 
 # Nothing is installed and no jail root made: for that, `make jail` once.
 one:

@@ -1,9 +1,10 @@
-"""Runs all tests, and says what it is doing and how far it is. `make test` calls it when the jail root is there.
+"""Runs tests, and says what it is doing and how far it is. `make test` calls it when the jail root is there.
 
-    python3 tools/test.py
+    python3 tools/test.py                       all of them
+    python3 tools/test.py --test it -- full::   what `cargo test` runs with these arguments; `make test TESTS='…'`
 
 The tests are built and run by cargo, first as the program is made for use, then with the faults that a test build can be asked for;
-at the end docs/measured/matrix.md is compared with what the run saw. A failure is shown when it happens, and the rest
+after all of them, docs/measured/matrix.md is compared with what the run saw. A failure is shown when it happens, and the rest
 still runs. Whatever cargo and the tests print is in target/test.log. Tests that this user or machine can't do are named at the end,
 with the reason; for root there are none, or the run fails.
 """
@@ -145,15 +146,22 @@ def main():
     progress = Progress()
     with open(TARGET / "test.log", "w") as log:
         run = Run(progress, log)
-        statuses = [run.cargo("--workspace"), run.cargo(*FAULTS)]
-        progress.say("the matrix of docs/measured/matrix.md:")
-        statuses.append(run.follow([sys.executable, "tools/matrix.py", "--check"], show=True)[0])
+        if some := sys.argv[1:]:
+            statuses = [run.cargo(*some)]
+        else:
+            statuses = [run.cargo("--workspace"), run.cargo(*FAULTS)]
+            progress.say("the matrix of docs/measured/matrix.md:")
+            statuses.append(run.follow([sys.executable, "tools/matrix.py", "--check"], show=True)[0])
     for why, names in run.not_run.items():
         progress.say(f"\nnot run: {why} ({len(names):,} tests)")
         rooms = collections.Counter("::".join(name.split("::")[:-1]) or name for name in names)
         for room, count in rooms.items():
             progress.say(f"    {room}" + (f": {count:,}" if count > 1 else ""))
-    print("\nthe slowest: " + ", ".join(f"{name} {seconds:.0f} s" for seconds, name in slowest()))
+    if not run.passed + len(run.failed) + sum(map(len, run.not_run.values())):
+        print("there is no such test")
+        return 1
+    if times := slowest():
+        print("\nthe slowest: " + ", ".join(f"{name} {seconds:.0f} s" for seconds, name in times))
     for name in run.failed:
         print(f"FAILED  {name}")
     left_out = sum(map(len, run.not_run.values()))
