@@ -5,8 +5,8 @@
 # For a filter that is wrong in the whole server, build one: MAYFLY_DROP_RULE=name or MAYFLY_LOOSEN_RULE=name cargo test
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-PYO3_PYTHON=$(tools/python.sh)
-export PYO3_PYTHON
+environment=$(tools/python_env.sh)
+eval "$environment"
 
 table=$(mktemp)
 trap 'rm -f -- "$table"' EXIT
