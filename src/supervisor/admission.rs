@@ -4,9 +4,9 @@
 //! A process that was killed is gone within a millisecond or so: as many may wait for such places beyond the queue, so that a
 //! client that has its answer is not refused the place that it leaves.
 //!
-//! Clients wait in lines of their own, and the lines take turns: who floods waits behind himself. A client may hold all places but a
-//! few, which are left for those who hold none. When the queue is full, somebody from a shorter line takes the last place of the
-//! longest one.
+//! Clients wait in lines of their own: who floods waits behind himself. A free place goes to a client that holds fewest, and among such
+//! the lines take turns. A client may hold all places but a few, which are left for those who hold none. When the queue is full,
+//! somebody from a shorter line takes the last place of the longest one.
 //!
 //! The queue is for bursts. One that goes on growing while others are let in is of no use: each waits for all before it, and more
 //! come than leave. It stands. Then only as many may wait as there are places, so that waiting takes no longer than running, until a
@@ -265,22 +265,23 @@ impl Shared {
         Permit { home: Some((Arc::clone(self), client)), is_leaving: AtomicBool::new(false) }
     }
 
-    /// Lets in whoever's turn it is, as long as there are places for them.
+    /// Who is let in next, as a place in the order of turns: of those who hold fewest, whoever's turn comes first.
+    fn next_turn(&self, state: &State) -> Option<usize> {
+        let waiting = state.turns.iter().enumerate().filter_map(|(turn, client)| {
+            let line = state.clients.get(client).filter(|line| !line.waiting.is_empty())?;
+            Some((line.holds, turn))
+        });
+        let (holds, turn) = waiting.min()?;
+        self.has_place(state.taken, holds).then_some(turn)
+    }
+
+    /// Lets in those who wait, as long as there are places for them.
     fn let_in(self: &Arc<Self>, state: &mut State) {
-        let mut passed = 0;
-        while passed < state.turns.len() {
-            let Some(client) = state.turns.pop_front() else { return };
-            let Some(line) = state.clients.get_mut(&client).filter(|line| !line.waiting.is_empty()) else { continue };
-            let holds = line.holds;
-            if !self.has_place(state.taken, holds) {
-                state.turns.push_back(client);
-                passed += 1;
-                continue;
-            }
-            let waiter = line.waiting.pop_front();
+        while let Some(client) = self.next_turn(state).and_then(|turn| state.turns.remove(turn)) {
             state.turns.push_back(client);
-            passed = 0;
-            let Some((_, waiter)) = waiter else { continue };
+            let Some((_, waiter)) = state.clients.get_mut(&client).and_then(|line| line.waiting.pop_front()) else {
+                continue;
+            };
             state.waiting -= 1;
             let permit = self.take(state, client);
             match waiter.send(permit) {

@@ -127,6 +127,30 @@ async fn lines_take_turns() {
 }
 
 #[tokio::test]
+async fn who_holds_fewest_comes_first() {
+    let admission = Admission::new(4, 100);
+    let mut held = Vec::new();
+    for client_number in [1, 1, 1, 2] {
+        held.push(admission.enter(client(client_number)).await.expect("a free place"));
+    }
+    let mut waiting = Vec::new();
+    for from in [1, 2, 3, 1, 3] {
+        waiting.push((from, ask(&admission, from).await));
+    }
+    let mut order = Vec::new();
+    for _ in 0..5 {
+        drop(held.remove(0));
+        tokio::task::yield_now().await;
+        let at = waiting.iter().position(|(_, waiter)| waiter.is_finished()).expect("one is let in");
+        let (from, waiter) = waiting.remove(at);
+        held.push(place(waiter).await);
+        order.push(from);
+    }
+    // The third holds none. Then all hold one, as the first one's places come back, and take turns.
+    assert_eq!(order, [3, 1, 2, 3, 1]);
+}
+
+#[tokio::test]
 async fn a_flood_leaves_a_place_and_a_turn_for_others() {
     let admission = Admission::new(16, 4);
     let mut held = Vec::new();
