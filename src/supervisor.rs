@@ -9,6 +9,7 @@ pub mod output;
 pub mod routing;
 mod shortage;
 pub mod verdict;
+mod weight;
 
 use self::admission::{Admission, Stay};
 use self::drive::Terms;

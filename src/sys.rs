@@ -11,6 +11,7 @@ pub mod memory;
 pub mod message;
 pub mod own_proc;
 pub mod pins;
+pub mod priority;
 mod process_end;
 
 pub use clone::{

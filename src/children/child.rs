@@ -287,6 +287,20 @@ impl Meter {
         sys::cpu_time_of(self.pid).map(|used| used.saturating_sub(self.at_ready))
     }
 
+    /// Sets the nice value of all of its threads, and of those that they start.
+    ///
+    /// # Errors
+    /// `EPERM` where the kernel does not let the supervisor: the child has ids of its own, and there is no `CAP_SYS_NICE`.
+    pub fn set_niceness(self, niceness: i32) -> Result<(), Errno> {
+        // It leads a session, and so a group, of its own (`Step::Session`).
+        sys::priority::set_niceness_of_group(self.pid, niceness)
+    }
+
+    /// Sets the nice value of its session as a whole, where the kernel shares processors out by session and lets the supervisor say so.
+    pub fn set_session(self, niceness: i32) {
+        let _ = std::fs::write(format!("/proc/{}/autogroup", self.pid), niceness.to_string());
+    }
+
     /// What it has now; `None` when the kernel does not tell.
     #[must_use]
     pub fn holds(self) -> Option<Holds> {

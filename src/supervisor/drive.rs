@@ -6,6 +6,7 @@
 use super::output::{FLOOD, Output};
 use super::shortage::Shortage;
 use super::verdict::Stop;
+use super::weight::Weight;
 use crate::children::child::{Child, Holds, Meter, Mute};
 use crate::events::{Event, Listener};
 use crate::fault::supervisor_leaves_out;
@@ -89,12 +90,15 @@ pub async fn drive(mut child: Child, terms: &Terms<'_>, told: &[u8], listener: &
     child.allow(reply_cap);
     outputs.listener.hear(Event::Started);
     let meter = child.meter();
+    // Dropped before the child: once that is reaped, its number may be another's.
+    let mut weight = Weight::new(meter);
     let mut most_seen = 0;
     let stop = tokio::select! {
         biased;
         stop = converse(&mut child, told, most_tokens) => stop,
         stop = watch_limits(meter, terms, began, &mut most_seen) => stop,
         () = outputs.drain() => Stop::Flood,
+        never = weight.keep_light() => match never {},
     };
     let stop = match stop {
         Stop::Silent if ends_by_itself(&child, began + limits.wall).await => None,
@@ -102,6 +106,7 @@ pub async fn drive(mut child: Child, terms: &Terms<'_>, told: &[u8], listener: &
     };
     // For one whose end does not come in time.
     let cpu_so_far = if include.usage { meter.used().unwrap_or_default() } else { Duration::ZERO };
+    drop(weight);
     child.kill();
     let wall = began.elapsed();
     let (cpu_at_ready, own_memory) = (child.cpu_at_ready(), child.own_memory());

@@ -31,6 +31,7 @@ mod settings;
 mod shortage;
 mod streams;
 mod tour;
+mod weight;
 
 use driver::trial;
 use libtest_mimic::Trial;
@@ -56,6 +57,7 @@ fn all() -> Vec<Trial> {
         front::trials(),
         proxies::trials(),
         life::trials(),
+        weight::trials(),
         log::trials(),
         descriptors::trials(),
         held::trials(),
