@@ -19,7 +19,7 @@ mod victim;
 
 pub use self::identity::slot_id;
 pub use self::landlock::{Ruleset, make as make_ruleset};
-pub use self::limits::ChildLimits;
+pub use self::limits::{ChildLimits, OPEN_FILES};
 pub use self::plan::{Counting, Ids, MAX_THREADS, MAX_THREADS_TOGETHER, Parentage, Paths, Plan, TMP_INODES};
 pub use self::take::Steps;
 pub use self::victim::Victim;

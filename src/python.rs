@@ -17,6 +17,7 @@ mod encode;
 mod execute;
 mod heap;
 mod library;
+mod memory;
 mod open;
 mod path;
 mod preload;
@@ -49,6 +50,9 @@ const RESERVE: usize = 16 * 1024 * 1024;
 /// What a script's main thread can count on of its 8 MiB of stack, whatever it did to its memory: to take a deeply nested list apart
 /// or to describe a failure.
 const STACK: usize = 1024 * 1024;
+
+/// The stack of each thread that a script starts, in bytes, as `THREAD_STACK` of python/runner.py says.
+const THREAD_STACK: usize = 1024 * 1024;
 
 /// How often a zygote rehearses before it is frozen: `CPython` specialises code it has run a few times, which writes
 /// to it. Done before the fork, those pages stay shared.
@@ -96,7 +100,7 @@ struct Output {
 /// What is needed after a script ran, taken before it could replace anything.
 #[derive(Debug)]
 struct Captured {
-    describe: Py<PyAny>,
+    describe: report::Describe,
     simplify: Simplify,
     await_to_the_end: Py<PyAny>,
     set_input: Py<PyAny>,
@@ -141,6 +145,7 @@ pub fn linked_version() -> String {
 pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
     // SAFETY: a zygote and a cold child start it in their only thread, and the stack may have 8 MiB.
     unsafe { extend_stack(STACK) };
+    memory::install();
     arenas::install();
     heap::align();
     config::initialise(setup)?;
@@ -167,6 +172,7 @@ pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
 fn capture(py: Python<'_>) -> PyResult<Captured> {
     let runner = names(py, include_str!("../python/runner.py"))?;
     let values = names(py, include_str!("../python/values.py"))?;
+    let causes = names(py, include_str!("../python/causes.py"))?;
     let system = py.import("sys")?.dict();
     let take = |from: &Bound<'_, PyDict>, name: &str| -> PyResult<Py<PyAny>> {
         let value = from.get_item(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()))?;
@@ -176,7 +182,7 @@ fn capture(py: Python<'_>) -> PyResult<Captured> {
     private::anonymous_maps(py)?;
     let (stdout, stderr, beneath_stdout, beneath_stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
     Ok(Captured {
-        describe: take(&runner, "describe")?,
+        describe: report::Describe { function: take(&runner, "describe")?, cause: take(&causes, "cause")? },
         simplify: Simplify {
             function: take(&values, "simplify")?,
             refused: take(&values, "Refused")?,

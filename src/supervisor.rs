@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod drive;
+pub mod hint;
 pub mod output;
 pub mod routing;
 mod shortage;
@@ -13,6 +14,7 @@ mod weight;
 
 use self::admission::{Admission, Stay};
 use self::drive::Terms;
+use self::hint::Place;
 use self::shortage::Shortage;
 use crate::capabilities::Capabilities;
 use crate::children::child::Child;
@@ -26,7 +28,7 @@ use crate::client::Client;
 use crate::config::{Config, Refill, StartPath};
 use crate::events::Listener;
 use crate::fault::Faults;
-use crate::jail::{ChildLimits, Ids, Plan};
+use crate::jail::{ChildLimits, Ids, MAX_THREADS, Plan, TMP_INODES};
 use crate::job::{Job, Limits};
 use crate::level::Level;
 use crate::machine::memory::Memory;
@@ -271,7 +273,7 @@ impl Supervisor {
             }
             let timing = Timing { queue: admitted - arrived, start: started - admitted, run: driven.wall };
             return Ok(Report {
-                outcome: verdict::decide(driven.stop, &limits, cpu_seconds, driven.cpu),
+                outcome: verdict::decide(driven.stop, &limits, &self.place(), cpu_seconds, driven.cpu),
                 timing,
                 stdout: driven.stdout,
                 stderr: driven.stderr,
@@ -309,6 +311,15 @@ impl Supervisor {
         }
         add(&Down::Job(frame))?;
         Ok(told)
+    }
+
+    /// What scripts find, for hints.
+    fn place(&self) -> Place {
+        Place {
+            tmp: self.plan.has_tmp().then_some(self.config.tmp_size),
+            tmp_files: TMP_INODES.into(),
+            threads: MAX_THREADS,
+        }
     }
 
     /// The pool that a script's child comes from; `None` where each child is started for its own job.

@@ -13,7 +13,7 @@ mod wire;
 use outcome::Exception;
 use std::path::PathBuf;
 use value::Token;
-use wire::{Down, Hello, JobFrame, Phase, Reply, Up};
+use wire::{Cause, Down, Hello, JobFrame, Phase, Reply, Up};
 
 fn text(text: &str) -> Token {
     Token::Str(text.to_owned())
@@ -43,7 +43,7 @@ fn main() -> std::io::Result<()> {
     ];
     let nested = vec![Token::Map(2), text("a"), Token::List(2), Token::Map(0), Token::List(0), text("b"), Token::Map(1), text("c"), Token::Null];
     let deep = (0..value::MAX_DEPTH).map(|_| Token::List(1)).chain([Token::Null]).collect();
-    let raised = |phase| Reply::Raised { phase, out_of_memory: false, exception: exception.clone() };
+    let raised = |phase| Reply::Raised { phase, cause: Cause::Script, exception: exception.clone() };
     let hello = |hello| wire::encode(&Up::Hello(hello));
     let done = |reply| wire::encode(&Up::Done(reply));
     let job = JobFrame {

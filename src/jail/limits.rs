@@ -47,7 +47,7 @@ fn set(resource: Resource, value: u64) -> Result<(), Errno> {
 }
 
 /// Descriptors a child may have open: asyncio, sqlite and a few dozen files fit.
-const OPEN_FILES: u64 = 64;
+pub const OPEN_FILES: u64 = 64;
 
 /// The main thread's stack, in bytes, as most systems have it.
 const STACK: u64 = 8 * 1024 * 1024;

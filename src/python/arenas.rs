@@ -4,6 +4,7 @@
 //! by a `mmap` each, wherever there is room. Ours come from one region after the other, each aligned to a huge page. Children
 //! go on where the zygote stopped, to the end of the huge page that was begun, and then by `mmap` as without this.
 
+use super::memory::noted;
 use crate::sys::memory::{self, HUGE};
 use pyo3::ffi;
 use std::ffi::c_void;
@@ -42,7 +43,7 @@ extern "C" fn allocate(_context: *mut c_void, size: usize) -> *mut c_void {
         set_rest(&(rest.start + size..rest.end));
         return rest.start as *mut c_void;
     }
-    memory::map(size).map_or(std::ptr::null_mut(), |mapped| mapped.start as *mut c_void)
+    noted(memory::map(size).map_or(std::ptr::null_mut(), |mapped| mapped.start as *mut c_void), size)
 }
 
 extern "C" fn free(_context: *mut c_void, start: *mut c_void, size: usize) {

@@ -123,3 +123,8 @@ unsafe extern "C" fn ffi_closure_free(closure: *mut c_void) {
         libc::free(block);
     }
 }
+
+/// Whether every piece of code is in use: then a callback is refused for want of code, not of memory.
+pub(super) fn are_used_up() -> bool {
+    MAYFLY_CLOSURES.iter().all(|slot| !slot.load(Ordering::Relaxed).is_null())
+}

@@ -6,7 +6,7 @@
 use super::encode::{self, Stop};
 use super::{Captured, Output, SCRIPT, decode, report};
 use crate::outcome::Exception;
-use crate::wire::{JobFrame, Phase, Reply};
+use crate::wire::{Cause, JobFrame, Phase, Reply};
 use pyo3::exceptions::PySyntaxError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -43,14 +43,8 @@ pub(super) fn execute<'py>(
     let mut remains = Remains { module: None, result: None };
     let reply = match attempt(py, captured, job, input, &mut remains, make_room) {
         Ok(reply) => reply,
-        Err(Failed::Compile(error)) => {
-            make_room();
-            report::while_compiling(py, &captured.describe, error)
-        }
-        Err(Failed::Run(error)) => {
-            make_room();
-            report::while_running(py, &captured.describe, error)
-        }
+        Err(Failed::Compile(error)) => report::while_compiling(py, &captured.describe, error, make_room),
+        Err(Failed::Run(error)) => report::while_running(py, &captured.describe, error, make_room),
         Err(Failed::NoMain(message)) => no_main(message),
     };
     // Output that nobody asked for is not worth writing.
@@ -221,7 +215,7 @@ fn no_main(message: String) -> Reply {
         line: None,
         column: None,
     };
-    Reply::Raised { phase: Phase::NoMain, out_of_memory: false, exception }
+    Reply::Raised { phase: Phase::NoMain, cause: Cause::Script, exception }
 }
 
 /// Writes out what the streams hold back: the ones the script has now, then the first ones.

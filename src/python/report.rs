@@ -3,9 +3,12 @@
 //! Runs in the child, after the script. The describing is done by python/runner.py, which the script may have broken;
 //! so there is always an answer, if need be one that names only the exception's type.
 
+use super::{closures, memory};
 use crate::outcome::Exception;
-use crate::wire::{Phase, Reply};
-use pyo3::exceptions::{PyBaseException, PyMemoryError, PySystemExit};
+use crate::wire::{Cause, Phase, Reply};
+use pyo3::exceptions::{
+    PyBaseException, PyImportError, PyMemoryError, PyOSError, PyRuntimeError, PySystemError, PySystemExit,
+};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::CStr;
@@ -17,26 +20,98 @@ const RECURSION_LIMIT: i32 = 1000;
 /// What `describe` of python/runner.py answers.
 type Description = (String, String, Option<u32>, Option<u32>, String);
 
-/// The reply for an exception that came from compiling the script.
+/// What a failure is described with.
+#[derive(Debug)]
+pub(super) struct Describe {
+    /// `describe` of python/runner.py.
+    pub(super) function: Py<PyAny>,
+    /// `cause` of python/causes.py.
+    pub(super) cause: Py<PyAny>,
+}
+
+/// The reply for an exception that came from compiling the script. `make_room` frees what was set aside for describing it.
 ///
-/// `CPython` 3.11 reports source that nests too deep for its parser as a `MemoryError`, so whether memory is short is
-/// found by asking for some.
-pub(super) fn while_compiling(py: Python<'_>, describe: &Py<PyAny>, error: PyErr) -> Reply {
+/// `CPython` 3.11 reports source that nests too deep for its parser as a `MemoryError`, so it counts as one only where memory
+/// was refused.
+pub(super) fn while_compiling(py: Python<'_>, describe: &Describe, error: PyErr, make_room: &dyn Fn()) -> Reply {
     let is_memory_error = error.is_instance_of::<PyMemoryError>(py);
-    let out_of_memory = is_memory_error && Vec::<u8>::new().try_reserve_exact(1 << 20).is_err();
-    let mut exception = describe_it(py, describe, error);
-    if is_memory_error && exception.message.is_empty() {
+    let refused = memory::refused().filter(|_| is_memory_error);
+    make_room();
+    let mut exception = describe_it(py, describe, &error.into_value(py));
+    if is_memory_error && exception.message.is_empty() && refused.is_none() {
         "the source is nested too deeply to be compiled".clone_into(&mut exception.message);
         exception.traceback = format!("{}: {}\n", exception.kind, exception.message);
     }
-    Reply::Raised { phase: Phase::Compile, out_of_memory, exception }
+    let cause = refused.map_or(Cause::Script, |asked| Cause::Memory { asked });
+    Reply::Raised { phase: Phase::Compile, cause, exception }
 }
 
 /// The reply for an exception that came from the script's body, or from `main()`.
-pub(super) fn while_running(py: Python<'_>, describe: &Py<PyAny>, error: PyErr) -> Reply {
+pub(super) fn while_running(py: Python<'_>, describe: &Describe, error: PyErr, make_room: &dyn Fn()) -> Reply {
     let phase = if error.is_instance_of::<PySystemExit>(py) { Phase::Exit } else { Phase::Run };
-    let out_of_memory = error.is_instance_of::<PyMemoryError>(py);
-    Reply::Raised { phase, out_of_memory, exception: describe_it(py, describe, error) }
+    // Before there is room again.
+    let had_no_stack = error.is_instance_of::<PyRuntimeError>(py) && !memory::is_there_room(super::THREAD_STACK);
+    make_room();
+    let error = error.into_value(py);
+    let exception = describe_it(py, describe, &error);
+    let cause = cause_of(py, describe, &error, &exception, had_no_stack);
+    // It holds the frames of the script, and with them all it had.
+    std::mem::forget(error);
+    Reply::Raised { phase, cause, exception }
+}
+
+/// Names for what fails with a `MemoryError` though memory is there.
+const ALL_CALLBACKS: &str = "ctypes.CFUNCTYPE";
+const PARSER: &str = "parser.stack";
+
+/// Why it was raised. Where a function failed that leaves Python, python/causes.py knows which.
+fn cause_of(
+    py: Python<'_>,
+    describe: &Describe,
+    error: &Py<PyBaseException>,
+    exception: &Exception,
+    had_no_stack: bool,
+) -> Cause {
+    let error = error.bind(py);
+    let is_memory_error = error.is_instance_of::<PyMemoryError>();
+    let is_import_error = error.is_instance_of::<PyImportError>();
+    let may_have_one = is_memory_error
+        || is_import_error
+        || error.is_instance_of::<PyOSError>()
+        || error.is_instance_of::<PyRuntimeError>()
+        || error.is_instance_of::<PySystemError>()
+        || exception.kind.starts_with("sqlite3.");
+    if !may_have_one {
+        return Cause::Script;
+    }
+    let refused = memory::refused();
+    let known: Option<(String, String, i32)> =
+        describe.cause.bind(py).call1((error,)).and_then(|answer| answer.extract()).ok();
+    let (name, inside, errno) = known.unwrap_or_default();
+    let is_its_own = name == "raise" && inside.is_empty();
+    let other = |name: &str| Cause::Call { name: name.to_owned(), inside: String::new(), errno: 0 };
+    let is_memory = match (name.as_str(), refused) {
+        _ if is_memory_error && closures::are_used_up() => return other(ALL_CALLBACKS),
+        // The parser, at source that nests too deeply.
+        ("builtins.eval" | "builtins.exec" | "builtins.compile", None) if is_memory_error => return other(PARSER),
+        ("raise", None) if is_memory_error => false,
+        _ if is_memory_error => true,
+        ("_thread.start_new_thread" | "_thread.start_joinable_thread", _) => had_no_stack,
+        // The loader's only words for it. What lies in /tmp may not be executed at all.
+        _ if exception.message.contains("failed to map segment from shared object") => {
+            !exception.message.starts_with("/tmp/")
+        }
+        // CPython loses the exception where it has no memory for a traceback.
+        (_, Some(_)) if error.is_instance_of::<PySystemError>() => true,
+        _ => errno == libc::ENOMEM && !is_its_own,
+    };
+    if is_memory {
+        return Cause::Memory { asked: refused.unwrap_or(0) };
+    }
+    if is_its_own || is_import_error && exception.kind == "ModuleNotFoundError" {
+        return Cause::Script;
+    }
+    Cause::Call { name, inside, errno }
 }
 
 /// The reply when a result could not be held in memory a second time, encoded.
@@ -58,21 +133,17 @@ fn no_memory(message: &str) -> Reply {
         line: None,
         column: None,
     };
-    Reply::Raised { phase: Phase::Run, out_of_memory: true, exception }
+    Reply::Raised { phase: Phase::Run, cause: Cause::Memory { asked: 0 }, exception }
 }
 
-fn describe_it(py: Python<'_>, describe: &Py<PyAny>, error: PyErr) -> Exception {
+fn describe_it(py: Python<'_>, describe: &Describe, error: &Py<PyBaseException>) -> Exception {
     calm(py);
-    let value = error.into_value(py);
     // A second attempt: a signal that came before `calm` is handled by the script's own code at the next occasion.
-    let described = ask(py, describe, &value).or_else(|_| ask(py, describe, &value));
-    let exception = match described {
+    let described = ask(py, &describe.function, error).or_else(|_| ask(py, &describe.function, error));
+    match described {
         Ok((kind, message, line, column, traceback)) => Exception { kind, message, line, column, traceback },
-        Err(_) => bare(value.bind(py)),
-    };
-    // It holds the frames of the script, and with them all it had.
-    std::mem::forget(value);
-    exception
+        Err(_) => bare(error.bind(py)),
+    }
 }
 
 fn ask(py: Python<'_>, describe: &Py<PyAny>, value: &Py<PyBaseException>) -> PyResult<Description> {

@@ -15,7 +15,7 @@ use crate::job::{Include, Limits};
 use crate::layer::Layer;
 use crate::machine;
 use crate::outcome::{Captured, Exception, Usage};
-use crate::wire::{self, Reply, Up};
+use crate::wire::{self, Cause, Reply, Up};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -190,8 +190,12 @@ async fn converse(child: &mut Child, told: &[u8], most_tokens: usize) -> Stop {
 fn text_of(reply: &Reply) -> usize {
     match reply {
         Reply::Value(_) | Reply::TooLarge => 0,
-        Reply::Raised { exception: Exception { kind, message, traceback, .. }, .. } => {
-            kind.len() + message.len() + traceback.len()
+        Reply::Raised { exception: Exception { kind, message, traceback, .. }, cause, .. } => {
+            let named = match cause {
+                Cause::Call { name, inside, .. } => name.len() + inside.len(),
+                Cause::Script | Cause::Memory { .. } => 0,
+            };
+            kind.len() + message.len() + traceback.len() + named
         }
         Reply::NotSerializable { path, problem } => path.len() + problem.len(),
     }

@@ -2,12 +2,14 @@
 //!
 //! Runs in the supervisor. The child's word counts for the value or the exception, and for nothing else.
 
+use super::hint::{Place, hint};
 use crate::jail::MAX_THREADS;
 use crate::job::Limits;
-use crate::outcome::{Code, Exception, Failure, Outcome};
+use crate::outcome::{Code, Failure, Outcome};
+use crate::size::ByteSize;
 use crate::sys::{Ended, How};
 use crate::value::Value;
-use crate::wire::{Phase, Reply};
+use crate::wire::{Cause, Phase, Reply};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -50,9 +52,9 @@ fn failed(code: Code, message: impl Into<String>) -> Outcome {
 
 /// The outcome of a run under `limits` that stopped like this. `cpu_seconds` is the `RLIMIT_CPU` it ran under, `cpu` what it used.
 #[must_use]
-pub fn decide(stop: Stop, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> Outcome {
+pub fn decide(stop: Stop, limits: &Limits, place: &Place, cpu_seconds: u64, cpu: Duration) -> Outcome {
     match stop {
-        Stop::Reply(reply) => from_reply(reply),
+        Stop::Reply(reply) => from_reply(reply, limits, place),
         Stop::Forged => failed(
             Code::ResultNotSerializable,
             "the script wrote to its result channel itself, so there is no result; return a value from main() instead",
@@ -76,7 +78,7 @@ pub fn decide(stop: Stop, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> O
                 crate::size::ByteSize(super::output::FLOOD)
             ),
         ),
-        Stop::Ended(ended) => from_end(ended.how, limits, cpu_seconds, cpu),
+        Stop::Ended(ended) => from_end(ended, limits, cpu_seconds, cpu),
     }
 }
 
@@ -87,11 +89,28 @@ fn over_cpu(limits: &Limits) -> Outcome {
     )
 }
 
+/// As the supervisor saw it.
 fn over_memory(limits: &Limits) -> Outcome {
-    failed(Code::MemoryLimit, format!("the script needed more memory than its limit of {}", limits.memory))
+    failed(
+        Code::MemoryLimit,
+        format!("the script needed more memory than its limit of {} (limits.memory_mb)", limits.memory),
+    )
 }
 
-fn from_reply(reply: Reply) -> Outcome {
+/// The kernel ends nobody for passing `RLIMIT_AS`: it refuses memory. So this was the machine's, or its container's.
+fn machine_out_of_memory(peak: u64, limits: &Limits) -> Outcome {
+    let held = peak / ByteSize::mebibytes(1).0;
+    let held = if held == 0 { String::new() } else { format!(" while the script held {held}MB") };
+    failed(
+        Code::MemoryLimit,
+        format!(
+            "the server's machine ran out of memory{held}, below the script's own limit of {} (limits.memory_mb); use less, or try again later",
+            limits.memory
+        ),
+    )
+}
+
+fn from_reply(reply: Reply, limits: &Limits, place: &Place) -> Outcome {
     match reply {
         Reply::Value(tokens) => match Value::try_from(tokens) {
             Ok(value) => Outcome::Returned(value),
@@ -99,7 +118,8 @@ fn from_reply(reply: Reply) -> Outcome {
         },
         Reply::TooLarge => failed(Code::ResultTooLarge, "the result is larger than allowed; return less"),
         Reply::NotSerializable { path, problem } => failed(Code::ResultNotSerializable, format!("{path} is {problem}")),
-        Reply::Raised { phase, out_of_memory, exception } => {
+        Reply::Raised { phase, cause, exception } => {
+            let out_of_memory = matches!(cause, Cause::Memory { .. });
             let code = match phase {
                 Phase::NoMain => Code::NoMain,
                 Phase::Compile if !out_of_memory => Code::SyntaxError,
@@ -109,8 +129,8 @@ fn from_reply(reply: Reply) -> Outcome {
             };
             let message = match (phase, exception.message.is_empty()) {
                 (Phase::NoMain | Phase::Exit, _) => exception.message.clone(),
-                (_, true) => exception.kind.clone(),
-                (_, false) => format!("{}: {}{}", exception.kind, exception.message, hint(&exception)),
+                (_, true) => format!("{}{}", exception.kind, hint(&cause, limits, place)),
+                (_, false) => format!("{}: {}{}", exception.kind, exception.message, hint(&cause, limits, place)),
             };
             let exception = (phase != Phase::NoMain).then_some(exception);
             Outcome::Failed(Failure { code, message, exception })
@@ -118,24 +138,8 @@ fn from_reply(reply: Reply) -> Outcome {
     }
 }
 
-/// What the sentence adds where Python's own words don't say that it is the jail that refuses.
-fn hint(exception: &Exception) -> &'static str {
-    const NO_NETWORK: &str = " (there is no network here)";
-    match (exception.kind.as_str(), exception.message.as_str()) {
-        ("PermissionError", "[Errno 1] Operation not permitted") => {
-            " (scripts can't start processes, open network connections or handle signals here)"
-        }
-        ("socket.gaierror", _) | ("urllib.error.URLError", "<urlopen error [Errno 1] Operation not permitted>") => {
-            NO_NETWORK
-        }
-        // What `getaddrinfo` says has negative numbers.
-        ("urllib.error.URLError", message) if message.starts_with("<urlopen error [Errno -") => NO_NETWORK,
-        _ => "",
-    }
-}
-
-fn from_end(how: How, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> Outcome {
-    let number = match how {
+fn from_end(ended: Ended, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> Outcome {
+    let number = match ended.how {
         How::Exited(status) => {
             let message = format!("the script's process ended with status {status} before there was a result");
             return failed(Code::Exited, message);
@@ -150,7 +154,7 @@ fn from_end(how: How, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> Outco
         // The kernel's hard limit counts whole seconds of all threads.
         Ok(Signal::SIGKILL) if cpu.as_secs() + 1 >= cpu_seconds => over_cpu(limits),
         // Nobody but the kernel, short of memory, kills a child that the supervisor did not.
-        Ok(Signal::SIGKILL) => over_memory(limits),
+        Ok(Signal::SIGKILL) => machine_out_of_memory(ended.peak_memory, limits),
         Ok(signal @ (Signal::SIGSEGV | Signal::SIGBUS)) => failed(
             Code::Crashed,
             format!("the interpreter crashed ({signal}): too deep a recursion in C code, or a bad memory access"),
@@ -163,7 +167,6 @@ fn from_end(how: How, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> Outco
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::size::ByteSize;
     use crate::value::Token;
 
     fn limits() -> Limits {
@@ -181,7 +184,8 @@ mod tests {
 
     #[track_caller]
     fn check(stop: Stop, cpu: Duration, expected: Code) {
-        match decide(stop, &limits(), 6, cpu) {
+        let place = Place { tmp: None, tmp_files: 0, threads: 0 };
+        match decide(stop, &limits(), &place, 6, cpu) {
             Outcome::Failed(failure) => assert_eq!(failure.code, expected),
             Outcome::Returned(value) => panic!("returned {value:?}"),
         }

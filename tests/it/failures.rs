@@ -29,6 +29,8 @@ pub fn trials() -> Vec<Trial> {
             processor_time_is_counted,
             threads_share_one_processor_time,
             memory_is_limited,
+            memory_that_ran_out_is_said_whatever_python_calls_it,
+            memory_that_is_there_is_not_said_to_have_run_out,
             a_request_sets_its_own_memory,
             a_job_that_does_not_fit_in_memory_is_told,
             a_result_that_does_not_fit_in_memory_is_told,
@@ -41,6 +43,7 @@ pub fn trials() -> Vec<Trial> {
             what_json_cannot_hold_is_named_by_its_path,
             a_forbidden_call_is_blocked,
             what_the_jail_refuses_is_told,
+            a_hint_says_what_was_refused,
             a_crash_is_told,
             signals_to_itself_do_not_end_it,
             a_script_never_causes_a_5xx,
@@ -261,16 +264,70 @@ fn threads_share_one_processor_time(server: &Server, _: Place) {
 }
 
 fn memory_is_limited(server: &Server, _: Place) {
-    for script in [
-        "def main():\n    return len(bytearray(1 << 34))",
-        "def main():\n    held = []\n    while True:\n        held.append(bytearray(1 << 20))",
+    for (script, asked) in [
+        ("def main():\n    return len(bytearray(1 << 34))", "16384MB were asked for, "),
+        (
+            "def main():\n    held = []\n    while True:\n        held.append(bytearray(1 << 20))",
+            "1MB were asked for, ",
+        ),
     ] {
         let failed = server.check_fails(script, "memory_limit");
-        assert!(failed["error"].is_string(), "{failed}");
+        let sentence = format!("MemoryError (memory ran out: {asked}the limit is 256MB; limits.memory_mb sets it)");
+        assert_eq!(failed["error"], sentence);
+        assert_eq!(failed["exception"]["message"], "");
     }
     // A script may catch it.
     let script = "def main():\n    try:\n        bytearray(1 << 34)\n    except MemoryError:\n        return 'caught'";
     server.check(script, &json!("caught"));
+}
+
+fn memory_that_ran_out_is_said_whatever_python_calls_it(server: &Server, _: Place) {
+    let scripts = [
+        "import mmap\ndef main():\n    return len(mmap.mmap(-1, 1 << 30))",
+        "import threading, time\ndef main():\n    held = bytearray(245 << 20)\n    for _ in range(40):\n        threading.Thread(target=time.sleep, args=(9,)).start()",
+        "def main():\n    return [0] * (1 << 61)",
+        "import mmap\ndef main():\n    held = []\n    size = 128 << 20\n    while size > 4096:\n        try:\n            held.append(mmap.mmap(-1, size))\n        except OSError:\n            size //= 2\n    import ctypes\n    ctypes.CDLL('libcrypto.so.3')\n    import _ssl, _hashlib, _sqlite3, _decimal, _lzma, _bz2, _elementtree",
+    ];
+    for script in scripts {
+        let failed = server.check_fails(script, "memory_limit");
+        let error = failed["error"].as_str().unwrap_or_default();
+        assert!(error.contains("(memory ran out") && error.contains("limits.memory_mb"), "{script}: {failed}");
+    }
+    let script = "import sys\nsys.setrecursionlimit(10**9)\ndef main():\n    main()";
+    let limits = json!({ "memory_mb": 16, "wall_ms": 20_000, "cpu_ms": 20_000 });
+    let answer = server.execute(&json!({ "script": script, "limits": limits })).json();
+    assert_eq!(answer["code"], "memory_limit", "{answer}");
+}
+
+fn memory_that_is_there_is_not_said_to_have_run_out(server: &Server, place: Place) {
+    let scripts = [
+        ("def main():\n    raise MemoryError('mine')", "MemoryError: mine"),
+        ("def main():\n    raise MemoryError", "MemoryError"),
+        ("def main():\n    raise OSError(12, 'mine')", "OSError: [Errno 12] mine"),
+        (
+            "import threading, time\ndef main():\n    for _ in range(70):\n        threading.Thread(target=time.sleep, args=(9,)).start()",
+            "RuntimeError: can't start new thread (a script can have 64 threads at once, its first included)",
+        ),
+        (
+            "import ctypes\ndef main():\n    kind = ctypes.CFUNCTYPE(None)\n    held = [kind(print) for _ in range(5000)]",
+            "MemoryError (4,096 callbacks of C code can exist at once)",
+        ),
+    ];
+    for (script, error) in scripts {
+        let answer = server.execute(&json!({ "script": script })).json();
+        // Where the kernel can't count a script's own threads, the supervisor does, and stops it.
+        if answer["code"] == "blocked" && error.contains("threads") && place != Place::Full {
+            continue;
+        }
+        assert_eq!((&answer["code"], &answer["error"]), (&json!("exception"), &json!(error)), "{script}");
+    }
+    // The parser's stack, which later releases of CPython call by its name.
+    let failed = server.check_fails("def main():\n    eval('-' * 20000 + '1')", "exception");
+    let error = failed["error"].as_str().unwrap_or_default();
+    assert!(
+        error.starts_with("MemoryError") && error.ends_with("(the source is nested too deeply to be compiled)"),
+        "{failed}"
+    );
 }
 
 fn a_request_sets_its_own_memory(server: &Server, _: Place) {
@@ -303,7 +360,7 @@ fn a_job_that_does_not_fit_in_memory_is_told(server: &Server, _: Place) {
             let is_result = answer["result"] == json!(length);
             assert!(is_result || answer["code"] == "memory_limit", "{field}, {memory} MiB: {answer}");
             if memory == 1 {
-                let sentence = "MemoryError: the script's arguments and input alone need more memory than its limit";
+                let sentence = "MemoryError: the script's arguments and input alone need more memory than its limit (memory ran out: the limit is 1MB; limits.memory_mb sets it)";
                 assert_eq!(answer["error"], sentence, "{field}: {answer}");
             }
         }
@@ -328,7 +385,8 @@ fn a_result_that_does_not_fit_in_memory_is_told(server: &Server, _: Place) {
         );
         let answer = server.execute(&json!({ "script": script, "limits": { "memory_mb": 24 } }));
         assert_eq!(answer.status, 422, "{expression}");
-        assert_eq!(answer.json()["error"], "MemoryError: no memory is left to encode the result", "{expression}");
+        let sentence = "MemoryError: no memory is left to encode the result (memory ran out: the limit is 24MB; limits.memory_mb sets it)";
+        assert_eq!(answer.json()["error"], sentence, "{expression}");
         assert_eq!(answer.json()["code"], "memory_limit", "{expression}");
     }
     // That is another matter.
@@ -433,16 +491,19 @@ fn a_forbidden_call_is_blocked(server: &Server, _: Place) {
 
 fn what_the_jail_refuses_is_told(server: &Server, _: Place) {
     const REFUSED: &str = "PermissionError: [Errno 1] Operation not permitted";
-    const MAY_NOT: &str = " (scripts can't start processes, open network connections or handle signals here)";
+    const PROCESSES: &str = " (scripts can't start or signal processes here)";
     let plain = [
-        "import os\ndef main():\n    os.fork()",
-        "import subprocess\ndef main():\n    subprocess.run(['echo'])",
-        "import socket\ndef main():\n    socket.create_connection(('127.0.0.1', 80))",
-        "import signal\ndef main():\n    signal.signal(signal.SIGALRM, print)",
+        ("import os\ndef main():\n    os.fork()", PROCESSES),
+        ("import subprocess\ndef main():\n    subprocess.run(['echo'])", PROCESSES),
+        ("import socket\ndef main():\n    socket.create_connection(('127.0.0.1', 80))", " (there is no network here)"),
+        (
+            "import signal\ndef main():\n    signal.signal(signal.SIGALRM, print)",
+            " (scripts can't handle signals here)",
+        ),
     ];
-    for script in plain {
+    for (script, may_not) in plain {
         let failed = server.check_fails(script, "exception");
-        assert_eq!(failed["error"], format!("{REFUSED}{MAY_NOT}"), "{script:?}");
+        assert_eq!(failed["error"], format!("{REFUSED}{may_not}"), "{script:?}");
         assert_eq!(failed["exception"]["message"], "[Errno 1] Operation not permitted");
         let traceback = failed["exception"]["traceback"].as_str().expect("text");
         assert!(traceback.ends_with(&format!("{REFUSED}\n")), "{traceback}");
@@ -470,10 +531,85 @@ fn what_the_jail_refuses_is_told(server: &Server, _: Place) {
         let traceback = failed["exception"]["traceback"].as_str().expect("text");
         assert!(traceback.contains("line 3, in main\n    return "), "{traceback}");
     }
-    // Other refusals have words of their own.
+    // What a script raises itself has no hint, whatever it says.
+    let failed =
+        server.check_fails("def main():\n    raise PermissionError(1, 'Operation not permitted')", "exception");
+    assert_eq!(failed["error"], REFUSED);
     let failed =
         server.check_fails("def main():\n    raise PermissionError(1, 'Operation not permitted', 'mine')", "exception");
     assert_eq!(failed["error"], format!("{REFUSED}: 'mine'"));
+}
+
+/// Each by the function that was refused and its error: what works instead is said where something does.
+fn a_hint_says_what_was_refused(server: &Server, place: Place) {
+    const NO_FILES: &str = "(no file can be written at this isolation level; ";
+    let anywhere = [
+        ("import signal\ndef main(): signal.setitimer(signal.ITIMER_REAL, 1)", "(there are no timers by signal here; "),
+        ("import os\ndef main(): os.symlink('a', 'b')", "(scripts can't make links here; "),
+        ("import os\ndef main(): os.mkfifo('a')", "(scripts can't make named pipes here; "),
+        ("import shutil\ndef main(): shutil.disk_usage('/')", "(the room on a file system is not told here"),
+        (
+            "import resource\ndef main(): resource.getrlimit(resource.RLIMIT_AS)",
+            "(the request's limits are the script's; ",
+        ),
+        (
+            "from multiprocessing.shared_memory import SharedMemory\ndef main(): SharedMemory(create=True, size=1)",
+            "and no memory between processes; ",
+        ),
+        ("from multiprocessing.pool import ThreadPool\ndef main(): ThreadPool(2)", "(pipes can't be made here; "),
+        (
+            "import multiprocessing\ndef main(): multiprocessing.Process(target=print).start()",
+            "(scripts can't start or signal processes here)",
+        ),
+        (
+            "import asyncio\nasync def main(): await asyncio.create_subprocess_exec('ls')",
+            "(scripts can't start or signal processes here)",
+        ),
+        ("import os\ndef main(): os.getloadavg()", "(the machine's load is not told here)"),
+        ("def main(): return [open('/mayfly.json') for _ in range(100)]", "(a script can have 64 files open at once)"),
+    ];
+    let with_tmp = [
+        (
+            "import os\ndef main():\n    open('x', 'w').close()\n    os.chown('x', 1, 1)",
+            "(a file's owner can't be changed here)",
+        ),
+        ("def main(): open('big', 'wb').write(bytes(20 << 20))", "(/tmp holds at most 16MB and 1024 files)"),
+        (
+            "def main():\n    for i in range(2000): open(f'f{i}', 'w').close()",
+            "(/tmp holds at most 16MB and 1024 files)",
+        ),
+        ("def main(): open('/usr/x', 'w')", "(files can be written in /tmp only)"),
+        ("from pathlib import Path\ndef main(): Path('/usr/x').write_text('x')", "(files can be written in /tmp only)"),
+    ];
+    let without = [
+        ("def main(): open('a.txt', 'w')", NO_FILES),
+        ("from pathlib import Path\ndef main(): Path('a').write_text('x')", NO_FILES),
+        ("import tempfile\ndef main(): tempfile.mkdtemp()", NO_FILES),
+        ("import sqlite3\ndef main(): sqlite3.connect('a.db')", "connect to \":memory:\")"),
+    ];
+    let here = if place.has_tmp() { &with_tmp[..] } else { &without[..] };
+    for (script, hint) in anywhere.iter().chain(here) {
+        let failed = server.check_fails(script, "exception");
+        assert!(failed["error"].as_str().is_some_and(|error| error.contains(hint)), "{script}: {failed}");
+        assert!(!failed["exception"].to_string().contains(hint), "{failed}");
+    }
+    // Failures of their own have none.
+    for script in [
+        "def main(): open('/nothing')",
+        "import fcntl\ndef main(): fcntl.flock(60, 1)",
+        "import os\ndef main():\n    try:\n        os.fork()\n    except OSError as error:\n        raise ValueError('mine') from error",
+        "def main(): raise PermissionError(1, 'mine')",
+    ] {
+        let failed = server.check_fails(script, "exception");
+        let error = failed["error"].as_str().unwrap_or_default();
+        assert!(!error.contains('(') || script.contains("flock"), "{script}: {failed}");
+    }
+    // A script that replaces what hints are found with harms its own alone.
+    let script = "import dis, gc, os, types\nfor found in gc.get_objects():\n    if type(found) is types.FunctionType and found.__code__.co_filename == '<mayfly>':\n        \
+                  found.__code__ = (lambda *a, **k: ('x' * 10**6, 'y' * 10**6, 1)).__code__\ndef main(): os.fork()";
+    let answer = server.execute(&json!({ "script": script }));
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    server.check("def main():\n    return 1", &json!(1));
 }
 
 fn a_crash_is_told(server: &Server, _: Place) {
