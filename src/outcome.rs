@@ -93,8 +93,8 @@ pub struct Failure {
 /// What `main()` came to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// `main()` returned this.
-    Returned(Value),
+    /// `main()` returned this; and what was changed on the way to JSON, as sentences for a person.
+    Returned(Value, Vec<String>),
     /// The script failed.
     Failed(Failure),
 }

@@ -123,8 +123,8 @@ pub enum Cause {
 /// supervisor's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    /// `main()` returned this.
-    Value(Vec<Token>),
+    /// `main()` returned this; and what was changed on the way to JSON, a line each.
+    Value(Vec<Token>, String),
     /// It failed in Python.
     Raised {
         /// Where.
@@ -324,14 +324,14 @@ mod tests {
 
     #[test]
     fn a_message_survives_the_wire() {
-        let reply = Reply::Value(vec![Token::List(2), Token::Int(-5), Token::Str("é".into())]);
+        let reply = Reply::Value(vec![Token::List(2), Token::Int(-5), Token::Str("é".into())], "note".into());
         let frame = encode(&reply).expect("small");
         assert_eq!(decode::<Reply>(payload(&frame)), Ok(reply));
     }
 
     #[test]
     fn a_frame_is_the_same_in_memory_at_hand_or_does_not_fit() {
-        let reply = Reply::Value(vec![Token::Str("text".into())]);
+        let reply = Reply::Value(vec![Token::Str("text".into())], String::new());
         let frame = encode(&reply).expect("small");
         let mut space = [0xaa; 64];
         assert_eq!(encode_within(&reply, &mut space), Some(&frame[..]));
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_value_of_too_many_tokens_is_not_decoded() {
-        let value = Up::Done(Reply::Value(vec![Token::Null; 11]));
+        let value = Up::Done(Reply::Value(vec![Token::Null; 11], String::new()));
         let frame = encode(&value).expect("small");
         assert_eq!(decode_up(&frame[HEADER..], 10), Ok(Up::Done(Reply::TooLarge)));
         assert_eq!(decode_up(&frame[HEADER..], 11), Ok(value));
@@ -395,7 +395,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4096))]
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
-            if let Ok(Reply::Value(tokens)) = decode::<Reply>(&bytes)
+            if let Ok(Reply::Value(tokens, _)) = decode::<Reply>(&bytes)
                 && let Ok(value) = Value::try_from(tokens)
             {
                 let mut out = Vec::new();

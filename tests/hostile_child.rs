@@ -46,6 +46,7 @@ const TESTS: &[(&str, Test)] = &[
     ("claims_of_more_than_there_is", claims_of_more_than_there_is),
     ("text_that_is_no_text", text_that_is_no_text),
     ("numbers_that_are_none", numbers_that_are_none),
+    ("notes_that_flood_the_answer", notes_that_flood_the_answer),
     ("as_many_tokens_as_fit", as_many_tokens_as_fit),
     ("as_many_tokens_as_fit_from_eight_at_once", as_many_tokens_as_fit_from_eight_at_once),
     ("silence", silence),
@@ -353,14 +354,30 @@ fn numbers_that_are_none(server: &Server) {
     fails_at_once(server, long, NO_RESULT);
 }
 
+/// Notes are an answer's only text beside a result that a child has a say in.
+fn notes_that_flood_the_answer(server: &Server) {
+    let many =
+        "say(frame(VALUE + number(1) + NULL + text('\\n' * 9 + 'note <b>\\n' * 2000 + 'x' * 2000)))\ntime.sleep(60)";
+    let (outcome, answer, _) = run(server, many, 5000, &json!([]));
+    assert_eq!((outcome, &answer["notes"]), (Ok(Value::Null), &json!(vec!["note <b>"; 9])));
+    let long = "say(frame(VALUE + number(1) + NULL + text('é' * 20_000)))\ntime.sleep(60)";
+    let (outcome, answer, _) = run(server, long, 5000, &json!([]));
+    assert_eq!((outcome, &answer["notes"]), (Ok(Value::Null), &json!(["é".repeat(800)])));
+    for text in ["'x' * 200_000", "b'\\xff'"] {
+        let body = format!("say(frame(VALUE + number(1) + NULL + text({text})))\ntime.sleep(60)");
+        assert_eq!(fails_at_once(server, &body, NO_RESULT)["error"], FORGED);
+    }
+    let of_a_failure = "say(frame(value(LIST + number(1)) + text('note')))\ntime.sleep(60)";
+    assert_eq!(fails_at_once(server, of_a_failure, NO_RESULT)["notes"], Value::Null);
+}
+
 /// The most that a reply can cost: tokens of one byte each, as many as are decoded.
-const FULL_OF_TOKENS: &str =
-    "count = args[0]\nsay(frame(VALUE + number(count + 1) + LIST + number(count) + NULL * count))\ntime.sleep(60)";
+const FULL_OF_TOKENS: &str = "count = args[0]\nsay(frame(VALUE + number(count + 1) + LIST + number(count) + NULL * count + text('')))\ntime.sleep(60)";
 
 fn as_many_tokens_as_fit(server: &Server) {
     let before = peak(server);
     // So many are decoded, and their JSON is too large; more are not even decoded.
-    for tokens in [MOST_TOKENS - 1, MOST_TOKENS, REPLY_CAP - 13] {
+    for tokens in [MOST_TOKENS - 1, MOST_TOKENS, REPLY_CAP - 14] {
         let (outcome, answer, _) = run(server, FULL_OF_TOKENS, 20_000, &json!([tokens]));
         assert_eq!(outcome, Err(TOO_LARGE.to_owned()), "{}", shortened(&answer.to_string()));
     }

@@ -136,12 +136,12 @@ fuzz_target!(|frame: &[u8]| {
         survives(&told);
     }
     // The way that the supervisor takes: a value of more tokens than allowed is not decoded.
-    if let Ok(Up::Done(Reply::Value(tokens))) = wire::decode_up(payload, MOST_TOKENS) {
+    if let Ok(Up::Done(Reply::Value(tokens, _))) = wire::decode_up(payload, MOST_TOKENS) {
         assert!(tokens.len() <= MOST_TOKENS);
     }
     if let Some(said) = decode::<Up>(payload) {
         survives(&said);
-        if let Up::Done(Reply::Value(tokens)) = said {
+        if let Up::Done(Reply::Value(tokens, _)) = said {
             shown(tokens);
         }
     }

@@ -73,7 +73,7 @@ async fn encoded<S: Service>(api: &Api<S>, report: Report, include: Include) -> 
 fn is_large(report: &Report) -> bool {
     let is_long = |output: &Option<Captured>| output.as_ref().is_some_and(|output| output.kept.len() > LARGE);
     let is_large = match &report.outcome {
-        Outcome::Returned(value) => value.is_larger_than(LARGE),
+        Outcome::Returned(value, _) => value.is_larger_than(LARGE),
         Outcome::Failed(_) => false,
     };
     is_large || is_long(&report.stdout) || is_long(&report.stderr)

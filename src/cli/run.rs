@@ -75,7 +75,10 @@ fn read(path: &str) -> std::io::Result<String> {
 
 fn show(report: Report, result_size: usize) -> i32 {
     match report.outcome {
-        Outcome::Returned(value) => {
+        Outcome::Returned(value, notes) => {
+            for note in notes {
+                eprintln!("{note}");
+            }
             let mut json = Vec::new();
             if value.write_json(&mut json, result_size).is_err() {
                 eprintln!("the result is larger than allowed; return less");

@@ -90,7 +90,7 @@ fn attempt<'py>(
     let encoded = encode::encode(&captured.simplify, &result, room);
     remains.result = Some(result);
     Ok(match encoded {
-        Ok(tokens) => Reply::Value(tokens),
+        Ok(tokens) => Reply::Value(tokens, String::new()),
         Err(Stop::TooLarge) => Reply::TooLarge,
         Err(Stop::NotSerializable { path, problem }) => Reply::NotSerializable { path, problem },
         Err(Stop::Memory) => {

@@ -186,10 +186,11 @@ async fn converse(child: &mut Child, told: &[u8], most_tokens: usize) -> Stop {
     }
 }
 
-/// How many bytes a reply has to say of a failure.
+/// How many bytes a reply has beside a value.
 fn text_of(reply: &Reply) -> usize {
     match reply {
-        Reply::Value(_) | Reply::TooLarge => 0,
+        Reply::Value(_, notes) => notes.len(),
+        Reply::TooLarge => 0,
         Reply::Raised { exception: Exception { kind, message, traceback, .. }, cause, .. } => {
             let named = match cause {
                 Cause::Call { name, inside, .. } => name.len() + inside.len(),

@@ -112,8 +112,8 @@ fn machine_out_of_memory(peak: u64, limits: &Limits) -> Outcome {
 
 fn from_reply(reply: Reply, limits: &Limits, place: &Place) -> Outcome {
     match reply {
-        Reply::Value(tokens) => match Value::try_from(tokens) {
-            Ok(value) => Outcome::Returned(value),
+        Reply::Value(tokens, notes) => match Value::try_from(tokens) {
+            Ok(value) => Outcome::Returned(value, notes_of(&notes)),
             Err(malformed) => failed(Code::ResultNotSerializable, format!("the result is malformed: {malformed}")),
         },
         Reply::TooLarge => failed(Code::ResultTooLarge, "the result is larger than allowed; return less"),
@@ -136,6 +136,14 @@ fn from_reply(reply: Reply, limits: &Limits, place: &Place) -> Outcome {
             Outcome::Failed(Failure { code, message, exception })
         }
     }
+}
+
+/// The lines of a child's notes, as many and as long as an honest child writes.
+fn notes_of(text: &str) -> Vec<String> {
+    const MOST: usize = 9;
+    const LONGEST: usize = 800;
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines.take(MOST).map(|line| line.chars().take(LONGEST).collect()).collect()
 }
 
 fn from_end(ended: Ended, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> Outcome {
@@ -187,7 +195,7 @@ mod tests {
         let place = Place { tmp: None, tmp_files: 0, threads: 0 };
         match decide(stop, &limits(), &place, 6, cpu) {
             Outcome::Failed(failure) => assert_eq!(failure.code, expected),
-            Outcome::Returned(value) => panic!("returned {value:?}"),
+            Outcome::Returned(value, _) => panic!("returned {value:?}"),
         }
     }
 
@@ -204,6 +212,14 @@ mod tests {
     }
 
     #[test]
+    fn notes_are_few_and_short() {
+        let reply = Reply::Value(vec![Token::Null], "x".repeat(10_000) + &"\ny".repeat(5000));
+        let place = Place { tmp: None, tmp_files: 0, threads: 0 };
+        let Outcome::Returned(_, notes) = from_reply(reply, &limits(), &place) else { panic!("null is a value") };
+        assert_eq!((notes.len(), notes[0].len(), notes[8].as_str()), (9, 800, "y"));
+    }
+
+    #[test]
     fn only_who_had_little_runs_again() {
         let killed = ended(How::Signalled(9));
         let again = |stop: &Stop, cpu: u64, mebibytes: u64| {
@@ -217,6 +233,10 @@ mod tests {
 
     #[test]
     fn a_malformed_value_is_no_result() {
-        check(Stop::Reply(Reply::Value(vec![Token::List(3)])), Duration::ZERO, Code::ResultNotSerializable);
+        check(
+            Stop::Reply(Reply::Value(vec![Token::List(3)], String::new())),
+            Duration::ZERO,
+            Code::ResultNotSerializable,
+        );
     }
 }

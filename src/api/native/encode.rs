@@ -25,7 +25,7 @@ pub fn encode(report: &Report, include: Include, size: ByteSize, isolation: &'st
     let mut body = Vec::with_capacity(512);
     let failed = match &report.outcome {
         Outcome::Failed(failure) => Some((failure.code, write_failure(&mut body, failure))),
-        Outcome::Returned(value) => {
+        Outcome::Returned(value, _) => {
             body.extend_from_slice(b"{\"result\":");
             value.write_json(&mut body, size.as_usize()).is_err().then(|| {
                 body = Vec::with_capacity(512);
@@ -35,11 +35,27 @@ pub fn encode(report: &Report, include: Include, size: ByteSize, isolation: &'st
             })
         }
     };
+    if let (Outcome::Returned(_, notes), None) = (&report.outcome, &failed) {
+        write_notes(&mut body, notes);
+    }
     write_included(&mut body, report, include, isolation);
     body.push(b'}');
     match failed {
         None => Encoded { status: StatusCode::OK, code: "ok", body },
         Some((code, ())) => Encoded { status: StatusCode::UNPROCESSABLE_ENTITY, code: code.as_str(), body },
+    }
+}
+
+/// Only where something was changed on the way.
+fn write_notes(body: &mut Vec<u8>, notes: &[String]) {
+    let mut separator: &[u8] = b",\"notes\":[";
+    for note in notes {
+        body.extend_from_slice(separator);
+        write_text(body, note);
+        separator = b",";
+    }
+    if !notes.is_empty() {
+        body.push(b']');
     }
 }
 
@@ -142,7 +158,7 @@ mod tests {
     }
 
     fn returned(token: Token) -> Report {
-        report(Outcome::Returned(Value::try_from(vec![token]).expect("a scalar")))
+        report(Outcome::Returned(Value::try_from(vec![token]).expect("a scalar"), Vec::new()))
     }
 
     fn text(encoded: Encoded) -> (u16, &'static str, String) {
@@ -176,6 +192,14 @@ mod tests {
             r#""truncated":{"stdout":{"kept":2,"total":30}}}"#
         );
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn notes_follow_the_result() {
+        let value = Value::try_from(vec![Token::Float(f64::INFINITY)]).expect("a scalar");
+        let report = report(Outcome::Returned(value, vec!["result: inf written as null".to_owned(), "\"".to_owned()]));
+        let (_, _, body) = text(encode(&report, Include::default(), ByteSize(10), "full"));
+        assert_eq!(body, r#"{"result":null,"notes":["result: inf written as null","\""]}"#);
     }
 
     #[test]
