@@ -2,8 +2,10 @@
 
 Rust encodes dict, list, tuple, str, int, float, bool, None and bytes by itself, and asks `simplify` about everything
 else, one object at a time; what comes back is encoded by the same rules. Like runner.py this runs in the jail beside
-the script. It decides by exact type, taken from the modules that are loaded, so a script's own subclass is refused
-rather than asked what it is: as far as possible no code of the script runs while its result is read.
+the script. It decides by exact type, taken from the modules that are loaded, and by what C code tells of a class: no
+code of the script runs while its result is read. What can't be read without is named by `NeedsScript`, and settle.py
+reads it first. tables.py, in the same namespace, knows numpy and pandas. A library that is written in Python is what the
+script made of it: one that patches `Fraction.__str__` has its own words in its own answer, and nothing else.
 """
 
 import sys
@@ -24,6 +26,23 @@ class TooLarge(Exception):
     """The value has more parts than the result may have bytes."""
 
 
+class NeedsScript(Exception):
+    """Reading the value takes code of the script."""
+
+
+# What the last call of `simplify` changed in a way that nobody expects; the encoder takes it out and tells the client.
+lost = []
+
+# Whether settle.py is at work: then it is the script's own time.
+_is_script_time = False
+
+
+def _take_script_time():
+    """Called before code of the script's runs."""
+    if not _is_script_time:
+        raise NeedsScript
+
+
 def simplify(value, room):
     """Return what stands for `value`: plain data, whose parts may need the same again.
 
@@ -42,9 +61,14 @@ def simplify(value, room):
             return dict(zip(fields, items, strict=True))
     if type(_inherited(kind, "n_sequence_fields")) is int and issubclass(kind, tuple):
         return [*tuple.__iter__(value)]  # time.struct_time and its like
-    fields = _inherited(kind, "__dataclass_fields__")
-    if type(fields) is dict:
-        return _dataclass(value, fields)
+    names = _field_names(kind)
+    if names is not None:
+        return {name: _field(value, kind, name) for name in names}
+    for base in _BASES:
+        if issubclass(kind, base):
+            return _BASES[base](value, room)
+    if _is_read_by_script(kind):
+        raise NeedsScript
     raise Refused(_problem(value, kind))
 
 
@@ -61,17 +85,120 @@ def _is_enum(kind):
     return enum is not None and issubclass(type(kind), enum.EnumMeta)
 
 
-def _dataclass(value, fields):
-    from dataclasses import _FIELD
+# --- classes that list their fields ---------------------------------------------------------------------------
 
-    answer = {}
-    for name, field in fields.items():
-        if field._field_type is _FIELD:
-            try:
-                answer[name] = _attribute(value, name)
-            except AttributeError:
-                raise Refused(f"a {_name(type(value))} whose field {name!r} is not set") from None
-    return answer
+
+def _field_names(kind):
+    """The names of the fields of a dataclass, an attrs class or a msgspec struct; None of any other."""
+    fields = _inherited(kind, "__dataclass_fields__")
+    if type(fields) is dict and (known := sys.modules.get("dataclasses")):
+        fields = [(name, field) for name, field in fields.items() if type(field) is known.Field]
+        return _texts(name for name, field in fields if field._field_type is known._FIELD)
+    fields = _inherited(kind, "__attrs_attrs__")
+    if fields is not None and issubclass(type(fields), tuple) and (known := sys.modules.get("attr")):
+        return _texts(field.name for field in tuple.__iter__(fields) if type(field) is known.Attribute)
+    fields = _inherited(type(kind), "__struct_fields__")
+    if type(fields) is types.MemberDescriptorType:
+        fields = fields.__get__(kind)
+        return _texts(fields) if type(fields) is tuple else None
+    return None
+
+
+def _texts(names):
+    # A name of a class of the script's own would have its code run when it is looked up.
+    return [name for name in names if type(name) is str]
+
+
+def _field(value, kind, name):
+    """What a field holds, by its slot or in the object's dict. Where a descriptor of the script's own stands before it, its code tells."""
+    found = _inherited(kind, name)
+    if type(found) is types.MemberDescriptorType:
+        try:
+            return found.__get__(value)
+        except AttributeError:
+            raise Refused(_unset(kind, name)) from None
+    holder = _inherited(kind, "__dict__")
+    if _has(found, "__set__") or type(holder) is not types.GetSetDescriptorType and holder is not None:
+        raise NeedsScript
+    if holder is not None:
+        contents = holder.__get__(value)
+        if dict.__contains__(contents, name):
+            return dict.__getitem__(contents, name)
+    if found is None:
+        raise Refused(_unset(kind, name))
+    if _has(found, "__get__"):
+        raise NeedsScript
+    return found
+
+
+def _has(descriptor, method):
+    return descriptor is not None and _inherited(type(descriptor), method) is not None
+
+
+def _unset(kind, name):
+    return f"a {_name(kind)} whose field {name!r} is not set"
+
+
+# --- subclasses of built-in types: what they hold as such, whatever their own methods say ---------------------------
+
+
+def _of_dict(value, room):
+    collections = sys.modules.get("collections")
+    if collections is not None and issubclass(type(value), collections.OrderedDict):
+        return _ordered(value, room)
+    _check_keys(value)
+    return _pairs(dict.items(value), room)
+
+
+def _ordered(value, room):
+    # Its own order is kept in nodes, which are found by hashing the keys.
+    _check_keys(value)
+    return _pairs(_ordered_items(value), room)
+
+
+def _pairs(items, room):
+    if len(items) * 5 > room:
+        raise TooLarge
+    return dict(items)
+
+
+def _check_keys(value):
+    """To hash a key of the script's, as a copy of its dict may, takes its code."""
+    if not _HASHED_IN_C.issuperset(map(id, map(type, dict.keys(value)))):
+        raise NeedsScript
+
+
+_HASHED_IN_C = {id(kind) for kind in (str, int, float, bool, type(None), bytes)}
+_ordered_items = dict.items
+
+
+def _of_items(base):
+    def convert(value, room):
+        if base.__len__(value) * 2 > room:
+            raise TooLarge
+        return [*base.__iter__(value)]
+
+    return convert
+
+
+def _of_bytes(base):
+    def convert(value, room):
+        if base.__len__(value) > room:
+            raise TooLarge
+        return bytes(base.__getitem__(value, slice(None)))
+
+    return convert
+
+
+_BASES = {
+    dict: _of_dict,
+    **{base: _of_items(base) for base in (list, tuple, set, frozenset)},
+    str: lambda value, _: str.__str__(value),
+    int: lambda value, _: int.__int__(value),
+    float: lambda value, _: float.__float__(value),
+    bytes: _of_bytes(bytes),
+    bytearray: _of_bytes(bytearray),
+}
 
 
 # --- the table, by exact type ---------------------------------------------------------------------------------
@@ -100,17 +227,54 @@ def _learned(kind):
 
 
 def _learn_collections(collections):
-    _add([collections.OrderedDict, collections.defaultdict, collections.Counter], lambda value, _: dict(value))
+    _add([collections.defaultdict, collections.Counter], _of_dict)
+    global _ordered_items
+    _ordered_items = collections.OrderedDict.items
+    _add([collections.OrderedDict], _ordered)
+    _add([collections.deque], _elements)
+    # Each keeps what it stands for in an attribute of this name.
+    _add([collections.UserDict, collections.UserList, collections.UserString], _data)
+
+
+def _data(value, _):
+    return dict.__getitem__(_attribute(value, "__dict__"), "data")
 
 
 def _learn_datetime(datetime):
-    _add([datetime.datetime, datetime.date, datetime.time], lambda value, _: value.isoformat())
+    _add([datetime.datetime, datetime.time], _moment)
+    _add([datetime.date], lambda value, _: value.isoformat())
     _add([datetime.timedelta], lambda value, _: value.total_seconds())
+    _add([datetime.timezone], _text)
+
+
+def _moment(value, _):
+    """A datetime, time or Timestamp; its offset is told by its time zone, which may be the script's."""
+    zone = value.tzinfo
+    if zone is not None:
+        module = _module_of(type(zone))
+        if type(module) is not str or module.partition(".")[0] not in _ZONES:
+            _take_script_time()
+    return value.isoformat()
+
+
+_ZONES = ("datetime", "zoneinfo", "pytz", "dateutil")
 
 
 def _learn_pathlib(pathlib):
     names = ["PurePath", "PurePosixPath", "PureWindowsPath", "Path", "PosixPath", "WindowsPath"]
     _add([getattr(pathlib, name) for name in names], _text)
+
+
+def _learn_ipaddress(ipaddress):
+    kinds = ("Address", "Interface", "Network")
+    _add([getattr(ipaddress, f"IPv{version}{kind}") for version in (4, 6) for kind in kinds], _text)
+
+
+def _row(value, _):
+    columns = dict(value)
+    if len(columns) < len(value):
+        raise Refused("a row with two columns of one name; name them apart, as SELECT a AS first, b AS second")
+    return columns
 
 
 def _text(value, _):
@@ -123,8 +287,18 @@ def _elements(value, room):
     return [*value]
 
 
-_add([set, frozenset], _elements)
+def _numbers(value, room):
+    try:
+        return _elements(value, room)
+    except OverflowError:
+        raise TooLarge from None
+
+
+_add([set, frozenset, type({}.keys()), type({}.values()), type({}.items())], _elements)
+_add([range], _numbers)
 _add([bytearray, memoryview], lambda value, room: _bytes(value, room))
+_add([complex], lambda value, _: [value.real, value.imag])
+_add([types.SimpleNamespace], lambda value, _: _attribute(value, "__dict__"))
 
 
 def _bytes(value, room):
@@ -137,161 +311,15 @@ _teachers = {
     "collections": _learn_collections,
     "datetime": _learn_datetime,
     "decimal": lambda decimal: _add([decimal.Decimal], _text),
+    "fractions": lambda fractions: _add([fractions.Fraction], _text),
     "uuid": lambda uuid: _add([uuid.UUID], _text),
     "pathlib": _learn_pathlib,
+    "ipaddress": _learn_ipaddress,
+    "zoneinfo": lambda zoneinfo: _add([zoneinfo.ZoneInfo], _text),
+    "re": lambda re: _add([re.Pattern], lambda value, _: value.pattern),
+    "sqlite3": lambda sqlite3: _add([sqlite3.Row], _row),
+    "array": lambda array: _add([array.array], _elements),
 }
-
-
-# --- numpy ----------------------------------------------------------------------------------------------------
-
-
-def _learn_numpy(numpy):
-    scalars = {*numpy.sctypeDict.values()}
-    longs = {numpy.longdouble, numpy.clongdouble}
-    _add([numpy.matrix, numpy.recarray, numpy.ma.MaskedArray, numpy.ndarray], _array)
-    for kind in scalars:
-        if issubclass(kind, numpy.complexfloating):
-            _add([kind], _complex)
-        elif issubclass(kind, (numpy.datetime64, numpy.timedelta64, numpy.void)):
-            _add([kind], lambda value, room: _array(numpy.asarray(value), room))
-        elif kind not in longs:
-            _add([kind], lambda value, _: value.item())
-    _add([numpy.longdouble], lambda value, _: float(value))
-
-
-def _complex(value, _):
-    raise Refused("a complex number; return [z.real, z.imag]")
-
-
-def _array(array, room):
-    # An array of no elements may still be a long list of empty ones.
-    parts = 1
-    for length in array.shape:
-        if length == 0:
-            break
-        parts *= length
-    if parts * 2 > room:
-        raise TooLarge
-    kind = array.dtype.kind
-    if kind == "f" and array.dtype.itemsize > 8:
-        return array.astype("f8").tolist()
-    if kind == "c":
-        raise Refused("an array of complex numbers; return its .real and .imag")
-    if kind == "M":
-        texts = sys.modules["numpy"].datetime_as_string(array)
-        return _each(texts, _iso)
-    if kind == "m":
-        return _seconds(array)
-    if kind == "V" and array.dtype.names is None:
-        return _each(array, lambda item: item.tobytes())
-    if kind == "V":
-        names = array.dtype.names
-        columns = [_array(array[name].reshape(array.size, *array.dtype[name].shape), room) for name in names]
-        records = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-        return _reshaped(records, array.shape)
-    return array.tolist()
-
-
-def _each(array, convert):
-    return _reshaped([convert(item) for item in array.reshape(-1)], array.shape)
-
-
-def _reshaped(items, shape):
-    """Nest a flat list as an array of that shape nests its elements."""
-    if not shape:
-        return items[0]
-    for length in reversed(shape[1:]):
-        items = [items[i : i + length] for i in range(0, len(items), length or 1)]
-    return items
-
-
-def _iso(text):
-    """One datetime64 as `datetime.isoformat` writes it, to the nanosecond where there is one."""
-    text = str(text)
-    if text == "NaT":
-        return None
-    date, mark, time = text.partition("T")
-    if not mark:
-        return date
-    clock, _, fraction = time.partition(".")
-    clock += ":00" * (2 - clock.count(":"))
-    fraction = fraction.rstrip("0")
-    if fraction:
-        clock += "." + fraction.ljust(6, "0").ljust(9 if len(fraction) > 6 else 6, "0")
-    return f"{date}T{clock}"
-
-
-def _seconds(array):
-    numpy = sys.modules["numpy"]
-    try:
-        return (array / numpy.timedelta64(1, "s")).tolist()
-    except TypeError:
-        raise Refused("a timedelta64 in months or years, which are no fixed number of seconds") from None
-
-
-# --- pandas ---------------------------------------------------------------------------------------------------
-
-
-def _learn_pandas(pandas):
-    _add([pandas.DataFrame], _frame)
-    indexes = [
-        "Index", "RangeIndex", "DatetimeIndex", "TimedeltaIndex", "PeriodIndex", "CategoricalIndex", "IntervalIndex",
-        "MultiIndex",
-    ]  # fmt: skip
-    _add([pandas.Series, *(getattr(pandas, name) for name in indexes)], _column)
-    arrays = [getattr(pandas.arrays, name) for name in dir(pandas.arrays) if name.endswith("Array")]
-    _add([pandas.Categorical, *arrays], _extension)
-    _add([pandas.Timestamp], lambda value, _: value.isoformat())
-    _add([pandas.Timedelta], lambda value, _: value.total_seconds())
-    _add([pandas.Period, pandas.Interval], _text)
-    _add([type(pandas.NaT), type(pandas.NA)], lambda _value, _room: None)
-
-
-def _frame(frame, room):
-    rows, width = frame.shape
-    if rows * max(width, 1) * 2 > room:
-        raise TooLarge
-    labels = [_label(label) for label in frame.columns]
-    if len({*labels}) < width:
-        raise Refused("a DataFrame with two columns of one name; rename one")
-    columns = [_column(frame.iloc[:, position], room) for position in range(width)]
-    if not columns:
-        return [{} for _ in range(rows)]
-    return [dict(zip(labels, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def _label(label):
-    """A column's name as the key of a record."""
-    if type(label) is tuple:
-        raise Refused(
-            f"a DataFrame with columns in levels, as {label!r}; "
-            "flatten them: df.columns = ['_'.join(map(str, c)) for c in df.columns]"
-        )
-    if label is None or type(label) in (str, int, float, bool):
-        return label
-    plain = simplify(label, sys.maxsize)
-    if plain is None or type(plain) in (str, int, float, bool):
-        return plain
-    raise Refused(f"a DataFrame with a column whose name is a {_name(type(label))}")
-
-
-def _column(column, room):
-    """The values of a Series or an Index."""
-    if len(column) * 2 > room:
-        raise TooLarge
-    if isinstance(column.dtype, sys.modules["numpy"].dtype):
-        return _array(column.to_numpy(), room)
-    return _extension(column.array, room)
-
-
-def _extension(array, room):
-    if len(array) * 2 > room:
-        raise TooLarge
-    return list(array)
-
-
-_teachers["numpy"] = _learn_numpy
-_teachers["pandas"] = _learn_pandas
 
 
 # --- what to say of the rest ----------------------------------------------------------------------------------
@@ -305,28 +333,17 @@ def _name(kind):
 
 
 _REWRITES = {
-    "generator": "a generator; return list(...)",
     "async_generator": "an async generator; collect its items in a list and return that",
     "coroutine": "a coroutine that was not awaited; await it",
-    "complex": "a complex number; return [z.real, z.imag]",
-    "fractions.Fraction": "a Fraction; return float(x) or str(x)",
     "re.Match": "a regular expression match; return m.group() or m.groupdict()",
-    "mappingproxy": "a mappingproxy; return dict(x)",
-    "types.SimpleNamespace": "a SimpleNamespace; return vars(x)",
     "type": "a class; return data",
     "module": "a module; return data",
     "ellipsis": "an ellipsis (...); return None",
-    "collections.UserDict": "a UserDict; return dict(x)",
 }
-_ITERABLES = {
-    "map", "filter", "zip", "enumerate", "reversed", "range", "dict_keys", "dict_values", "dict_items",
-    "list_iterator", "collections.deque", "array.array", "collections.UserList",
-}  # fmt: skip
 _FUNCTIONS = (
     types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodDescriptorType,
     types.WrapperDescriptorType,
 )  # fmt: skip
-_BASES = (dict, list, tuple, set, frozenset, str, int, float, bytes)
 
 
 def _problem(value, kind):
@@ -334,16 +351,13 @@ def _problem(value, kind):
     name = _name(kind)
     if name in _REWRITES:
         return _REWRITES[name]
-    if name in _ITERABLES or name.startswith("itertools."):
-        return f"{_with_article(name.rpartition('.')[2])}; return list(...)"
     if issubclass(kind, _FUNCTIONS):
         return "a function; call it and return what it gives"
     if issubclass(kind, BaseException):
         return f"an exception ({name}); return str(x), or raise it"
-    for base in _BASES:
-        if issubclass(kind, base):
-            return f"an instance of {name}, a subclass of {base.__name__}; return {base.__name__}(x)"
-    if name.startswith("pandas.") and "GroupBy" in name:
+    if _inherited(kind, "fileno") is not None and _inherited(kind, "read") is not None:
+        return f"an open file ({name}); return what file.read() gives"
+    if name.startswith("pandas.") and any(word in name for word in ("GroupBy", "Resampler", "Rolling", "Expanding")):
         return f"a {name.rpartition('.')[2]}; aggregate it first, as .sum() or .mean()"
     for base in _mro_of(kind):
         if id(base) in _table:
@@ -352,5 +366,23 @@ def _problem(value, kind):
     return f"an instance of {name}; return a dict, a list, text or a number made from it"
 
 
-def _with_article(noun):
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+_KEY_REWRITES = {
+    tuple: "'-'.join(map(str, key))",
+    bytes: "key.decode()",
+}
+
+
+def problem_of_key(key):
+    """One line for a person: what can't be the key of an object."""
+    kind = type(key)
+    rewrite = "str(key)"
+    for base, better in _KEY_REWRITES.items():
+        if issubclass(kind, base):
+            rewrite = better
+    return f"a dict with a key of type {_name(kind)}; make it text, as {rewrite}"
+
+
+def problem_of_pair(text, first, second):
+    """The same of two keys that become the same text."""
+    kinds = " and ".join(dict.fromkeys(_name(type(key)) for key in (first, second)))
+    return f"a dict in which two keys become the same text, {text[:60]!r} (of type {kinds}); make them differ"

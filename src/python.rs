@@ -10,12 +10,14 @@
 #![expect(unsafe_code, reason = "CPython is a C library; see the SAFETY note at each use")]
 
 mod arenas;
+mod captured;
 mod closures;
 mod config;
 mod decode;
 mod encode;
 mod execute;
 mod heap;
+mod keys;
 mod library;
 mod memory;
 mod open;
@@ -32,10 +34,9 @@ use crate::jail::Jailed;
 use crate::sys::Cloned;
 use crate::sys::memory::extend_stack;
 use crate::wire::{JobFrame, Reply};
-use encode::Simplify;
+use captured::{Captured, capture};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::fmt;
@@ -90,35 +91,6 @@ impl fmt::Display for PythonError {
 
 impl std::error::Error for PythonError {}
 
-/// A stream that a script writes to, and what is beneath it: the script may take that off.
-#[derive(Debug)]
-struct Output {
-    stream: Py<PyAny>,
-    buffer: Py<PyAny>,
-}
-
-/// What is needed after a script ran, taken before it could replace anything.
-#[derive(Debug)]
-struct Captured {
-    describe: report::Describe,
-    simplify: Simplify,
-    await_to_the_end: Py<PyAny>,
-    set_input: Py<PyAny>,
-    flush_by_line: Py<PyAny>,
-    renewals: Py<PyAny>,
-    main_thread: Py<PyAny>,
-    compile: Py<PyAny>,
-    builtins: Py<PyAny>,
-    stdout: Output,
-    stderr: Output,
-    /// `sys.modules`.
-    modules: Py<PyDict>,
-    /// The names of the module `sys`.
-    system: Py<PyDict>,
-    /// `linecache.cache`.
-    source_lines: Py<PyAny>,
-}
-
 /// The process's interpreter.
 #[derive(Debug)]
 pub struct Interpreter {
@@ -166,58 +138,6 @@ pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
         renewals: RefCell::default(),
         is_frozen: Cell::new(false),
     })
-}
-
-/// Runs the two Python files and takes what they define.
-fn capture(py: Python<'_>) -> PyResult<Captured> {
-    let runner = names(py, include_str!("../python/runner.py"))?;
-    let values = names(py, include_str!("../python/values.py"))?;
-    let causes = names(py, include_str!("../python/causes.py"))?;
-    let system = py.import("sys")?.dict();
-    let take = |from: &Bound<'_, PyDict>, name: &str| -> PyResult<Py<PyAny>> {
-        let value = from.get_item(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()))?;
-        Ok(value.unbind())
-    };
-    refuse::aloud(py)?;
-    private::anonymous_maps(py)?;
-    let (stdout, stderr, beneath_stdout, beneath_stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
-    Ok(Captured {
-        describe: report::Describe { function: take(&runner, "describe")?, cause: take(&causes, "cause")? },
-        simplify: Simplify {
-            function: take(&values, "simplify")?,
-            refused: take(&values, "Refused")?,
-            too_large: take(&values, "TooLarge")?,
-            set_most_digits: take(&system, "set_int_max_str_digits")?,
-        },
-        await_to_the_end: take(&runner, "await_to_the_end")?,
-        set_input: take(&runner, "set_input")?,
-        flush_by_line: take(&runner, "flush_by_line")?,
-        renewals: take(&runner, "renewals")?,
-        main_thread: py.import("threading")?.call_method0("main_thread")?.unbind(),
-        compile: py.import("builtins")?.getattr("compile")?.unbind(),
-        builtins: py.import("builtins")?.into_any().unbind(),
-        stdout: Output { stream: stdout, buffer: beneath_stdout },
-        stderr: Output { stream: stderr, buffer: beneath_stderr },
-        modules: take(&system, "modules")?.bind(py).cast::<PyDict>()?.clone().unbind(),
-        system: system.unbind(),
-        source_lines: py.import("linecache")?.getattr("cache")?.unbind(),
-    })
-}
-
-/// Runs one of our Python files in a namespace that no `import` finds.
-fn names<'py>(py: Python<'py>, source: &str) -> PyResult<Bound<'py, PyDict>> {
-    let builtins = py.import("builtins")?;
-    let code = builtins.getattr("compile")?.call1((source, "<mayfly>", "exec", 0, true))?;
-    let names = PyDict::new(py);
-    // A copy: a script that replaces `len` in `builtins` does so for itself.
-    names.set_item("__builtins__", builtins.dict().copy()?)?;
-    names.set_item("__name__", "<mayfly>")?;
-    // SAFETY: `code` is a code object, as `compile` in "exec" mode gives, and `names` a dict.
-    let done = unsafe {
-        let value = ffi::PyEval_EvalCode(code.as_ptr(), names.as_ptr(), names.as_ptr());
-        Bound::from_owned_ptr_or_err(py, value)
-    };
-    done.map(|_| names)
 }
 
 impl Interpreter {

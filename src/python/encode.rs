@@ -5,8 +5,10 @@
 //! another thread may change it while `simplify` runs: no recursion, no length is trusted twice, every container is
 //! held while it is read, and nothing of the script's is released, so that none of its finalisers runs.
 
+use super::keys::Keys;
 use super::open::{Next, Open, release};
-use super::{path, report};
+use super::path;
+use super::report::{self, Hooks};
 use crate::value::{MAX_DEPTH, MAX_DIGITS, Token};
 use pyo3::PyTypeInfo;
 use pyo3::exceptions::PyMemoryError;
@@ -14,16 +16,24 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use std::collections::TryReserveError;
+use std::fmt::Write;
+
+pub(super) const TOO_DEEP: &str = "circular, or nested deeper than 128";
 
 /// How often in a row `simplify` may answer with something that needs it again, as an enum's value may.
-const MOST_HOPS: usize = 8;
+pub(super) const MOST_HOPS: usize = 8;
 
 /// The bits of the largest integer of [`MAX_DIGITS`] digits: a longer one is not printed to find that out.
 const MAX_BITS: u64 = 14_285;
 
+/// How many changes of a result are told one by one; of the rest their number.
+const MOST_NOTES: usize = 8;
+
 /// Why there is no result.
 #[derive(Debug)]
 pub(super) enum Stop {
+    /// A part can be read by code of the script only, by which nothing was changed yet.
+    NeedsScript,
     /// Something JSON can't hold.
     NotSerializable {
         /// Where, as `result.rows[3].ts`.
@@ -43,63 +53,113 @@ impl From<TryReserveError> for Stop {
     }
 }
 
-/// What python/values.py gives: the function, and the two exceptions it raises on purpose.
+/// What python/values.py and its like give: functions, and the exceptions they raise on purpose.
 #[derive(Debug)]
 pub(super) struct Simplify {
     pub(super) function: Py<PyAny>,
+    /// Has the script's code read what only that can read.
+    pub(super) settle: Py<PyAny>,
     pub(super) refused: Py<PyAny>,
     pub(super) too_large: Py<PyAny>,
+    pub(super) needs_script: Py<PyAny>,
+    /// What the last call lost, as notes for the client.
+    pub(super) lost: Py<PyList>,
+    pub(super) problem_of_key: Py<PyAny>,
+    pub(super) problem_of_pair: Py<PyAny>,
     /// `sys.set_int_max_str_digits`.
     pub(super) set_most_digits: Py<PyAny>,
+}
+
+/// A result as it is sent.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) tokens: Vec<Token>,
+    /// What was changed in a way that nobody expects, a line each.
+    pub(super) notes: String,
+}
+
+/// Whether the script's code read already what only that can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    First,
+    AfterScript,
 }
 
 /// Encodes one value; its JSON text may take `room` bytes.
 ///
 /// # Errors
-/// A [`Stop`].
-pub(super) fn encode(simplify: &Simplify, value: &Bound<'_, PyAny>, room: usize) -> Result<Vec<Token>, Stop> {
-    let mut encoder = Encoder { simplify, tokens: Vec::new(), room, open: Vec::new(), calm: false };
-    encoder.value(value.as_borrowed())?;
-    while let Some(top) = encoder.open.last_mut() {
-        // SAFETY: a part is encoded at once. What of that may run Python code has a reference of its own to what it still needs
-        // (`value`), and so have both parts of a pair whose key may. The container stays open until `End`.
-        match unsafe { top.next(value.py()) } {
-            Next::Item(item) => encoder.value(item)?,
-            Next::Pair(key, item) => {
-                if let Some(key) = exact::<PyString>(key) {
-                    encoder.text_key(&key)?;
-                    encoder.value(item)?;
-                } else {
-                    // Reading this key may run Python code, which may take both away from the dict.
-                    let (key, item) = (key.to_owned(), item.to_owned());
-                    encoder.odd_key(&key)?;
-                    encoder.value(item.as_borrowed())?;
-                    release(key);
-                    release(item);
-                }
-            }
-            Next::End => {
-                if let Some(closed) = encoder.open.pop() {
-                    closed.release();
-                }
-            }
-            Next::Changed => return Err(encoder.refuse("an object that changed while it was read; return a copy")),
-        }
+/// A [`Stop`]. At [`Stop::NeedsScript`] the script's hooks are as they were.
+pub(super) fn encode(
+    simplify: &Simplify,
+    value: &Bound<'_, PyAny>,
+    room: usize,
+    reading: Reading,
+) -> Result<Encoded, Stop> {
+    let mut encoder = Encoder {
+        simplify,
+        reading,
+        tokens: Vec::new(),
+        room,
+        open: Vec::new(),
+        hooks: None,
+        notes: String::new(),
+        noted: 0,
+    };
+    let outcome = encoder.whole(value);
+    if let (Err(Stop::NeedsScript), Some(hooks)) = (&outcome, &encoder.hooks) {
+        hooks.restore(value.py());
     }
-    Ok(encoder.tokens)
+    outcome?;
+    encoder.count_notes();
+    Ok(Encoded { tokens: encoder.tokens, notes: encoder.notes })
 }
 
-struct Encoder<'a, 'py> {
-    simplify: &'a Simplify,
-    tokens: Vec<Token>,
+pub(super) struct Encoder<'a, 'py> {
+    pub(super) simplify: &'a Simplify,
+    pub(super) reading: Reading,
+    pub(super) tokens: Vec<Token>,
     /// Bytes left for the JSON text. Every token is charged what its text takes at least.
     room: usize,
-    open: Vec<Open<'py>>,
-    /// Whether Python code may run without the script's hooks running along.
-    calm: bool,
+    pub(super) open: Vec<Open<'py>>,
+    /// The script's hooks, once they were taken off so that Python code can run without them.
+    hooks: Option<Hooks>,
+    notes: String,
+    noted: usize,
 }
 
 impl<'py> Encoder<'_, 'py> {
+    fn whole(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Stop> {
+        self.value(value.as_borrowed())?;
+        while let Some(top) = self.open.last_mut() {
+            // SAFETY: a part is encoded at once. What of that may run Python code has a reference of its own to what it still
+            // needs (`value`), and so have both parts of a pair whose key may. The container stays open until `End`.
+            match unsafe { top.next(value.py()) } {
+                Next::Item(item) => self.value(item)?,
+                Next::Pair(key, item) => {
+                    if let Some(key) = exact::<PyString>(key) {
+                        self.text_key(&key)?;
+                        self.value(item)?;
+                    } else {
+                        // Reading this key may run Python code, which may take both away from the dict.
+                        let (key, item) = (key.to_owned(), item.to_owned());
+                        self.odd_key(&key)?;
+                        self.value(item.as_borrowed())?;
+                        release(key);
+                        release(item);
+                    }
+                }
+                Next::End => {
+                    self.compare_keys(value.py())?;
+                    if let Some(closed) = self.open.pop() {
+                        closed.release();
+                    }
+                }
+                Next::Changed => return Err(self.refuse("an object that changed while it was read; return a copy")),
+            }
+        }
+        Ok(())
+    }
+
     /// Encodes a value, or opens it when it has parts.
     fn value(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Result<(), Stop> {
         if self.plain(value)? {
@@ -125,8 +185,12 @@ impl<'py> Encoder<'_, 'py> {
         } else if let Some(number) = exact::<PyInt>(value) {
             self.integer(&number)?;
         } else if let Some(number) = exact::<PyFloat>(value) {
+            let number = number.value();
             self.charge(3)?;
-            self.push(Token::Float(number.value()))?;
+            if number.is_infinite() {
+                self.note(if number > 0.0 { "inf written as null" } else { "-inf written as null" });
+            }
+            self.push(Token::Float(number))?;
         } else if value.is_none() {
             self.charge(4)?;
             self.push(Token::Null)?;
@@ -135,8 +199,9 @@ impl<'py> Encoder<'_, 'py> {
             self.push(Token::Bool(truth.is_true()))?;
         } else if let Some(dict) = exact::<PyDict>(value) {
             let length = self.enter(dict.len(), 5)?;
+            let keys = Keys { start: self.tokens.len(), ..Keys::default() };
             self.push(Token::Map(length))?;
-            self.open.push(Open::Dict { dict: dict.to_owned(), position: 0, left: length, length, key: 0 });
+            self.open.push(Open::Dict { dict: dict.to_owned(), position: 0, left: length, length, keys });
         } else if let Some(list) = exact::<PyList>(value) {
             let length = self.enter(list.len(), 2)?;
             self.push(Token::List(length))?;
@@ -159,14 +224,17 @@ impl<'py> Encoder<'_, 'py> {
     }
 
     /// Asks Python for something simpler. Whatever was borrowed from a container before may be gone afterwards.
-    fn simplified(&mut self, value: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Stop> {
+    pub(super) fn simplified(&mut self, value: &Bound<'py, PyAny>) -> Result<Bound<'py, PyAny>, Stop> {
         let py = value.py();
-        if !self.calm {
-            report::calm(py);
-            self.calm = true;
+        if self.hooks.is_none() {
+            self.hooks = Some(report::calm(py));
         }
         match self.simplify.function.bind(py).call1((value, self.room)) {
-            Ok(simpler) => Ok(simpler),
+            Ok(simpler) => {
+                self.take_lost(py);
+                Ok(simpler)
+            }
+            Err(error) if error.is_instance(py, self.simplify.needs_script.bind(py)) => Err(Stop::NeedsScript),
             Err(error) if error.is_instance(py, self.simplify.too_large.bind(py)) => Err(Stop::TooLarge),
             Err(error) if error.is_instance_of::<PyMemoryError>(py) => Err(Stop::Memory),
             Err(error) if error.is_instance(py, self.simplify.refused.bind(py)) => {
@@ -188,63 +256,32 @@ impl<'py> Encoder<'_, 'py> {
         }
     }
 
-    /// A dict's key that is text.
-    fn text_key(&mut self, key: &Bound<'py, PyString>) -> Result<(), Stop> {
-        self.key_follows();
-        let text = self.text(key)?;
-        self.push(Token::Str(text))
-    }
-
-    /// Any other key, as `json.dumps` writes it.
-    fn odd_key(&mut self, key: &Bound<'py, PyAny>) -> Result<(), Stop> {
-        self.key_follows();
-        let borrowed = key.as_borrowed();
-        let text = if key.is_none() {
-            "null".to_owned()
-        } else if let Some(truth) = exact::<PyBool>(borrowed) {
-            if truth.is_true() { "true".to_owned() } else { "false".to_owned() }
-        } else if let Some(text) = self.plain_key(borrowed)? {
-            text
-        } else if key.is_instance_of::<PyString>() || key.is_instance_of::<PyInt>() || key.is_instance_of::<PyFloat>() {
-            // IntEnum, StrEnum and numpy.float64, which json.dumps takes for what they derive from.
-            let simpler = self.simplified(key)?;
-            let text = self.plain_key(simpler.as_borrowed())?.ok_or_else(|| self.refuse_key(key))?;
-            release(simpler);
-            text
-        } else {
-            return Err(self.refuse_key(key));
-        };
-        self.charge(text.len() + 2)?;
-        self.push(Token::Str(text))
-    }
-
-    /// A key of an exact type that has a text.
-    fn plain_key(&mut self, key: Borrowed<'_, 'py, PyAny>) -> Result<Option<String>, Stop> {
-        Ok(if let Some(text) = exact::<PyString>(key) {
-            Some(self.text(&text)?)
-        } else if let Some(number) = exact::<PyFloat>(key) {
-            Some(float_key(&number))
-        } else if let Some(number) = exact::<PyInt>(key) {
-            Some(match number.extract::<i64>() {
-                Ok(number) => number.to_string(),
-                Err(_) => self.digits(&number)?,
-            })
-        } else {
-            None
-        })
-    }
-
-    /// Notes that the next token is the key of the dict that is being read.
-    fn key_follows(&mut self) {
-        let token = self.tokens.len();
-        if let Some(Open::Dict { key, .. }) = self.open.last_mut() {
-            *key = token;
+    /// Tells the client of a change to the value that is read right now.
+    fn note(&mut self, what: &str) {
+        self.noted += 1;
+        if self.noted <= MOST_NOTES {
+            let places = self.open.iter().map(|open| open.place(&self.tokens));
+            // Writing to a String can't fail.
+            let _ = writeln!(self.notes, "{}: {}", path::write(places), path::clip(what));
         }
     }
 
-    fn refuse_key(&self, key: &Bound<'py, PyAny>) -> Stop {
-        let name = key.get_type().name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        self.refuse_here(&format!("a dict with a key of type {name}; make it text, as str(key)"))
+    fn count_notes(&mut self) {
+        if self.noted > MOST_NOTES {
+            let _ = writeln!(self.notes, "… and {} more like these", self.noted - MOST_NOTES);
+        }
+    }
+
+    /// Notes what `simplify` lost.
+    fn take_lost(&mut self, py: Python<'py>) {
+        let lost = self.simplify.lost.bind(py);
+        while !lost.is_empty() {
+            let Ok(what) = lost.get_item(0) else { return };
+            if lost.del_item(0).is_err() {
+                return;
+            }
+            self.note(&what.to_string());
+        }
     }
 
     fn integer(&mut self, number: &Bound<'py, PyInt>) -> Result<(), Stop> {
@@ -260,7 +297,7 @@ impl<'py> Encoder<'_, 'py> {
         self.push(Token::BigInt(digits))
     }
 
-    fn digits(&mut self, number: &Bound<'py, PyInt>) -> Result<String, Stop> {
+    pub(super) fn digits(&mut self, number: &Bound<'py, PyInt>) -> Result<String, Stop> {
         const TOO_LONG: &str = "an integer of more than 4300 digits; return it as text, for example hex(n)";
         let bits = number.call_method0("bit_length").and_then(|bits| bits.extract::<u64>());
         if bits.unwrap_or(u64::MAX) > MAX_BITS {
@@ -284,7 +321,7 @@ impl<'py> Encoder<'_, 'py> {
     }
 
     /// A copy of a Python text, charged to the result.
-    fn text(&mut self, text: &Bound<'py, PyString>) -> Result<String, Stop> {
+    pub(super) fn text(&mut self, text: &Bound<'py, PyString>) -> Result<String, Stop> {
         let Ok(text) = text.to_str() else {
             return Err(
                 self.refuse("text with a lone surrogate, which JSON can't hold; encode it with errors=\"replace\"")
@@ -297,7 +334,7 @@ impl<'py> Encoder<'_, 'py> {
     /// Charges a container of `length` parts, each taking `least` bytes of text or more, with its brackets and commas.
     fn enter(&mut self, length: usize, least: usize) -> Result<u32, Stop> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(self.refuse("circular, or nested deeper than 128"));
+            return Err(self.refuse(TOO_DEEP));
         }
         if length.saturating_mul(least) > self.room.saturating_add(1) {
             return Err(Stop::TooLarge);
@@ -308,28 +345,28 @@ impl<'py> Encoder<'_, 'py> {
         u32::try_from(length).map_err(|_| Stop::TooLarge)
     }
 
-    fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
         self.room = self.room.checked_sub(bytes).ok_or(Stop::TooLarge)?;
         Ok(())
     }
 
-    fn push(&mut self, token: Token) -> Result<(), Stop> {
+    pub(super) fn push(&mut self, token: Token) -> Result<(), Stop> {
         self.tokens.try_reserve(1)?;
         self.tokens.push(token);
         Ok(())
     }
 
     /// The refusal of what is being read right now: a value, or a dict's key, which no path leads to.
-    fn refuse(&self, problem: &str) -> Stop {
+    pub(super) fn refuse(&self, problem: &str) -> Stop {
         match self.open.last() {
-            Some(Open::Dict { key, .. }) if *key == self.tokens.len() => {
+            Some(Open::Dict { keys, .. }) if keys.last == self.tokens.len() => {
                 self.refuse_here(&format!("a dict with a key that is {problem}"))
             }
             _ => self.refuse_here(problem),
         }
     }
 
-    fn refuse_here(&self, problem: &str) -> Stop {
+    pub(super) fn refuse_here(&self, problem: &str) -> Stop {
         let places = self.open.iter().map(|open| open.place(&self.tokens));
         Stop::NotSerializable { path: path::write(places), problem: path::clip(problem) }
     }
@@ -342,19 +379,8 @@ fn copy_of(text: &str) -> Result<String, Stop> {
     Ok(copy)
 }
 
-fn float_key(number: &Bound<'_, PyFloat>) -> String {
-    let value = number.value();
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() }
-    } else {
-        number.repr().map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
-    }
-}
-
 /// `value` as a `T`, when that is its very type. (`cast_exact` touches the type's reference count when it is not.)
-fn exact<'a, 'py, T: PyTypeInfo>(value: Borrowed<'a, 'py, PyAny>) -> Option<Borrowed<'a, 'py, T>> {
+pub(super) fn exact<'a, 'py, T: PyTypeInfo>(value: Borrowed<'a, 'py, PyAny>) -> Option<Borrowed<'a, 'py, T>> {
     if !value.is_exact_instance_of::<T>() {
         return None;
     }

@@ -3,8 +3,9 @@
 //! Runs in the child, inside the jail, attached to the interpreter. On the way of a script that succeeds there is no
 //! Python code of ours, and nothing that the script made is released: the process ends with the reply.
 
-use super::encode::{self, Stop};
-use super::{Captured, Output, SCRIPT, decode, report};
+use super::captured::{Captured, Output};
+use super::encode::{self, Encoded, Reading, Stop, TOO_DEEP};
+use super::{SCRIPT, decode, path, report};
 use crate::outcome::Exception;
 use crate::wire::{Cause, JobFrame, Phase, Reply};
 use pyo3::exceptions::PySyntaxError;
@@ -23,6 +24,7 @@ const MODULE: &str = "main";
 pub(super) struct Remains<'py> {
     pub(super) module: Option<Bound<'py, PyModule>>,
     result: Option<Bound<'py, PyAny>>,
+    settled: Option<Bound<'py, PyAny>>,
 }
 
 impl Remains<'_> {
@@ -40,7 +42,7 @@ pub(super) fn execute<'py>(
     input: &str,
     make_room: &dyn Fn(),
 ) -> (Reply, Remains<'py>) {
-    let mut remains = Remains { module: None, result: None };
+    let mut remains = Remains { module: None, result: None, settled: None };
     let reply = match attempt(py, captured, job, input, &mut remains, make_room) {
         Ok(reply) => reply,
         Err(Failed::Compile(error)) => report::while_compiling(py, &captured.describe, error, make_room),
@@ -87,10 +89,24 @@ fn attempt<'py>(
     let main = find_main(&globals)?;
     let result = call(py, captured, &main, job).map_err(Failed::Run)?;
     let room = usize::try_from(job.result_bytes).unwrap_or(usize::MAX);
-    let encoded = encode::encode(&captured.simplify, &result, room);
+    let mut encoded = encode::encode(&captured.simplify, &result, room, Reading::First);
+    if matches!(encoded, Err(Stop::NeedsScript)) {
+        match captured.simplify.settle.bind(py).call1((&result, room)) {
+            Ok(settled) => {
+                encoded = encode::encode(&captured.simplify, &settled, room, Reading::AfterScript);
+                remains.settled = Some(settled);
+            }
+            Err(error) if error.is_instance(py, captured.simplify.too_large.bind(py)) => encoded = Err(Stop::TooLarge),
+            Err(error) => return Err(Failed::Run(error)),
+        }
+    }
     remains.result = Some(result);
     Ok(match encoded {
-        Ok(tokens) => Reply::Value(tokens, String::new()),
+        Ok(Encoded { tokens, notes }) => Reply::Value(tokens, notes),
+        // Only what nests too deep to be settled still needs it.
+        Err(Stop::NeedsScript) => {
+            Reply::NotSerializable { path: path::write([].into_iter()), problem: TOO_DEEP.to_owned() }
+        }
         Err(Stop::TooLarge) => Reply::TooLarge,
         Err(Stop::NotSerializable { path, problem }) => Reply::NotSerializable { path, problem },
         Err(Stop::Memory) => {

@@ -3,6 +3,7 @@
 //! Runs in the child, attached to the interpreter. Whenever Python code runs between two parts, another thread may
 //! change the container: its size is compared each time, and no part is used that is not there.
 
+use super::keys::Keys;
 use super::path::Place;
 use crate::value::Token;
 use pyo3::ffi;
@@ -13,7 +14,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 pub(super) enum Open<'py> {
     List { list: Bound<'py, PyList>, next: usize, length: u32 },
     Tuple { tuple: Bound<'py, PyTuple>, next: usize, length: u32 },
-    Dict { dict: Bound<'py, PyDict>, position: ffi::Py_ssize_t, left: u32, length: u32, key: usize },
+    Dict { dict: Bound<'py, PyDict>, position: ffi::Py_ssize_t, left: u32, length: u32, keys: Keys },
 }
 
 /// What a container has next. The items are borrowed from it, and stay alive until Python code runs again.
@@ -73,7 +74,7 @@ impl<'py> Open<'py> {
     pub(super) fn place<'t>(&self, tokens: &'t [Token]) -> Place<'t> {
         match self {
             Self::List { next, .. } | Self::Tuple { next, .. } => Place::Index(next.saturating_sub(1)),
-            Self::Dict { key, .. } => match tokens.get(*key) {
+            Self::Dict { keys, .. } => match tokens.get(keys.last) {
                 Some(Token::Str(key)) => Place::Key(key),
                 _ => Place::Here,
             },

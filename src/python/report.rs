@@ -150,9 +150,26 @@ fn ask(py: Python<'_>, describe: &Py<PyAny>, value: &Py<PyBaseException>) -> PyR
     describe.bind(py).call1((value,))?.extract()
 }
 
+/// What the script may have set for this thread.
+pub(super) struct Hooks {
+    recursion_limit: i32,
+    signals: SignalMask,
+}
+
+impl Hooks {
+    /// Gives them back to the script, whose code is to run again. Its tracing stays off.
+    pub(super) fn restore(&self, _attached: Python<'_>) {
+        // SAFETY: sets a field of the interpreter's state; this thread is attached.
+        unsafe { ffi::Py_SetRecursionLimit(self.recursion_limit) };
+        self.signals.restore();
+    }
+}
+
 /// Takes the script's hooks off this thread, before Python code of ours runs: its tracing, its signal handlers, and
-/// the recursion limit it may have set.
-pub(super) fn calm(_attached: Python<'_>) {
+/// the recursion limit it may have set. Returns them.
+pub(super) fn calm(_attached: Python<'_>) -> Hooks {
+    // SAFETY: reads a field of the interpreter's state; this thread is attached.
+    let hooks = Hooks { recursion_limit: unsafe { ffi::Py_GetRecursionLimit() }, signals: SignalMask::now() };
     // SAFETY: these three set fields of the state of this thread, which is attached.
     unsafe {
         ffi::Py_SetRecursionLimit(RECURSION_LIMIT);
@@ -160,6 +177,7 @@ pub(super) fn calm(_attached: Python<'_>) {
         ffi::PyEval_SetProfile(None, std::ptr::null_mut());
     }
     SignalMask::all().restore();
+    hooks
 }
 
 /// Which signals a thread holds back.

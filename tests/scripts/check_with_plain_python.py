@@ -189,57 +189,101 @@ class NotSerializable(Exception):
     pass
 
 
-def to_json(value, path="result", depth=0):
-    """The value table, written from the contract and without speed in mind."""
+class TooLarge(Exception):
+    pass
+
+
+def told(notes):
+    """The notes of an answer: of more than eight, the rest by their number."""
+    if len(notes) <= 8:
+        return notes
+    return [*notes[:8], f"… and {len(notes) - 8} more like these"]
+
+
+def to_json(value, path="result", depth=0, notes=None):
+    """The value table, written from the contract and without speed in mind. A list in `notes` gets what was changed."""
+    if value is None or type(value) in (bool, str) or type(value) is int and abs(value) < 10**4300:
+        return value
+    import array
     import base64
     import collections
     import dataclasses
     import datetime
     import decimal
     import enum
+    import fractions
+    import ipaddress
     import math
+    import re
+    import types
     import uuid
+    import zoneinfo
 
     def refuse(reason):
-        raise NotSerializable(f"{path}: {reason}")
+        raise NotSerializable(f"{path} is {reason}")
+
+    def go(item, place, deeper=1):
+        return to_json(item, path + place, depth + deeper, notes)
+
+    def key_text(given):
+        key = given
+        if isinstance(key, float) and not isinstance(key, enum.Enum):
+            key = float(key)
+        elif not isinstance(key, bytes):
+            try:
+                key = to_json(key)
+            except NotSerializable:
+                pass
+        if not isinstance(key, (str, int, float, type(None))):
+            rewrite = {bytes: "key.decode()", tuple: "'-'.join(map(str, key))"}.get(type(given), "str(key)")
+            refuse(f"a dict with a key of type {type(given).__qualname__}; make it text, as {rewrite}")
+        return next(iter(json.loads(json.dumps({key: 0}))))
 
     def items(pairs):
         answer = {}
         for key, item in pairs:
-            if not isinstance(key, (str, int, float, type(None))):
-                refuse(f"key of type {type(key).__name__}")
-            text = next(iter(json.loads(json.dumps({key: 0}))))
-            answer[text] = to_json(item, f"{path}.{text}", depth + 1)
+            text = key_text(key)
+            if text in answer:
+                refuse("a dict in which two keys become the same text")
+            answer[text] = go(item, f".{text}" if text.isidentifier() else f"[{json.dumps(text)}]")
         return answer
 
     def sequence(values):
-        return [to_json(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(values)]
+        answer = []
+        for item in values:
+            is_plain = type(item) is int and abs(item) < 2**63
+            answer.append(item if is_plain else go(item, f"[{len(answer)}]"))
+            if len(answer) * 2 > RESULT_BYTES:
+                raise TooLarge
+        return answer
 
     if depth > 128:
-        refuse("nested deeper than 128")
+        refuse("circular, or nested deeper than 128")
     kind = type(value)
-    if value is None or kind in (bool, str):
-        return value
     if kind is int:
-        if abs(value) >= 10**4300:
-            refuse("integer of more than 4300 digits")
-        return value
+        refuse("integer of more than 4300 digits")
     if kind is float:
+        if math.isinf(value) and notes is not None:
+            notes.append(f"{path}: {value} written as null")
         return value if math.isfinite(value) else None
-    if kind in (list, tuple, set, frozenset):
-        return sequence(value)
-    if kind in (dict, collections.OrderedDict, collections.defaultdict, collections.Counter):
-        return items(value.items())
     if isinstance(value, enum.Enum):
-        return to_json(value.value, path, depth)
+        return go(value.value, "", 0)
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return items(zip(value._fields, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return items((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
-    if kind is bytes:
-        return base64.b64encode(value).decode()
-    if kind is decimal.Decimal or kind is uuid.UUID or isinstance(value, pathlib.PurePath):
+    if kind is complex:
+        return sequence([value.real, value.imag])
+    if kind is types.SimpleNamespace:
+        return items(vars(value).items())
+    texts = (
+        decimal.Decimal, uuid.UUID, fractions.Fraction, zoneinfo.ZoneInfo, datetime.timezone, ipaddress.IPv4Address,
+        ipaddress.IPv6Network,
+    )  # fmt: skip
+    if kind in texts or isinstance(value, pathlib.PurePath):
         return str(value)
+    if kind is re.Pattern:
+        return value.pattern
     if kind is datetime.timedelta:
         return value.total_seconds()
     if kind in (datetime.datetime, datetime.date, datetime.time):
@@ -247,12 +291,29 @@ def to_json(value, path="result", depth=0):
     if "numpy" in sys.modules:
         import numpy
 
-        if isinstance(value, (numpy.bool_, numpy.integer, numpy.floating)):
-            return to_json(value.item(), path, depth)
+        if value is numpy.ma.masked:
+            return None
+        if isinstance(value, (numpy.bool_, numpy.integer, numpy.floating, numpy.complexfloating, numpy.str_)):
+            plain = value.item()
+            if isinstance(value, numpy.longdouble):
+                plain = float(value)
+                if plain != value and notes is not None:
+                    notes.append(f"{path}: a {value.dtype.name} rounded to a float")
+            return go(plain, "", 0)
+        if isinstance(value, numpy.datetime64):
+            return str(value)
+        if isinstance(value, numpy.dtype):
+            return str(value)
+        if isinstance(value, numpy.ma.MaskedArray):
+            return sequence(value[position] for position in range(len(value)))
         if isinstance(value, numpy.ndarray):
-            return to_json(value.tolist(), path, depth)
+            return go(value.tolist(), "", 0)
     if "pandas" in sys.modules:
         import pandas
+
+        def counts_rows(index):
+            is_of_integers = pandas.api.types.is_integer_dtype(index.dtype)
+            return is_of_integers and index.name is None and not isinstance(index, pandas.MultiIndex)
 
         if value is pandas.NaT or value is pandas.NA:
             return None
@@ -260,10 +321,50 @@ def to_json(value, path="result", depth=0):
             return value.isoformat()
         if kind is pandas.Timedelta:
             return value.total_seconds()
+        if kind in (pandas.Period, pandas.Interval):
+            return str(value)
         if kind is pandas.Series:
-            return sequence(value.tolist())
+            if counts_rows(value.index):
+                return sequence(value.tolist())
+            if value.index.is_unique and not isinstance(value.index, pandas.MultiIndex):
+                try:
+                    return items(zip(value.index, value.tolist()))
+                except NotSerializable:
+                    pass
+            return go(value.rename("value" if value.name is None else value.name).reset_index(), "", 0)
         if kind is pandas.DataFrame:
+            if not counts_rows(value.index):
+                names = value.index.names
+                try:
+                    value = value.reset_index(names=["index"] if names == [None] else None)
+                except ValueError:
+                    name = names[0] or "index"
+                    refuse(
+                        f"a DataFrame whose index and a column are both named {name!r}; rename the index, as "
+                        "df.rename_axis(...), or leave it out by df.reset_index(drop=True)"
+                    )
             return sequence(value.to_dict("records"))
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    for base in (str, int, float):
+        if isinstance(value, base):
+            return go({str: str.__str__, int: int.__int__, float: float.__float__}[base](value), "", 0)
+    if isinstance(value, dict):
+        return items(dict.items(value))
+    for base in (list, tuple, set, frozenset):
+        if isinstance(value, base):
+            return sequence(base.__iter__(value))
+    if isinstance(value, collections.UserString):
+        return value.data
+    if hasattr(kind, "model_dump"):
+        return go(value.model_dump(), "", 0)
+    if isinstance(value, collections.abc.Mapping):
+        return items(value.items())
+    if hasattr(value, "fileno"):
+        return refuse("an open file; return what file.read() gives")
+    iterables = (collections.abc.Iterator, collections.abc.Sequence, collections.abc.Set, array.array)
+    if isinstance(value, (*iterables, type({}.values()))):
+        return sequence(value)
     return refuse(f"a value of type {kind.__name__}")
 
 
@@ -360,11 +461,14 @@ def run_one(job):
                 result = module.main(*request.get("args", []), **request.get("kwargs", {}))
                 if inspect.iscoroutine(result):
                     result = asyncio.run(result)
-                text = json.dumps(to_json(result), allow_nan=False)
+                notes = []
+                text = json.dumps(to_json(result, notes=notes), allow_nan=False)
                 if len(text.encode()) > RESULT_BYTES:
                     body = {"error": "result too large", "code": "result_too_large"}
                 else:
-                    status, body = 200, {"result": json.loads(text)}
+                    status, body = 200, {"result": json.loads(text)} | ({"notes": told(notes)} if notes else {})
+    except TooLarge:
+        body = {"error": "result too large", "code": "result_too_large"}
     except NotSerializable as error:
         body = {"error": str(error), "code": "result_not_serializable"}
     except SystemExit as error:

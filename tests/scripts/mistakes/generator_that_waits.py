@@ -1,0 +1,7 @@
+import time
+
+
+def main():
+    while True:
+        yield 1
+        time.sleep(0.1)

@@ -1,0 +1,5 @@
+import itertools
+
+
+def main():
+    return itertools.count()

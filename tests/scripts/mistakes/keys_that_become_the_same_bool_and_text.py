@@ -1,0 +1,2 @@
+def main():
+    return {"rows": [{"true": 1, True: 2}]}

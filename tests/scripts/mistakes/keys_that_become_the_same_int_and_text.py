@@ -1,0 +1,2 @@
+def main():
+    return {"rows": [{1: "a", "1": "b"}]}

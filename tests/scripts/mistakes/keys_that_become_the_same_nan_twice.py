@@ -1,0 +1,2 @@
+def main():
+    return {"rows": [{float("nan"): 1, float("nan"): 2}]}

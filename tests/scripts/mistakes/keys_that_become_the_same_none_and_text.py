@@ -1,0 +1,2 @@
+def main():
+    return {"rows": [{None: 1, "null": 2}]}

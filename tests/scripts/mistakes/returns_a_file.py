@@ -1,0 +1,5 @@
+import io
+
+
+def main():
+    return {"file": io.StringIO("text")}

@@ -1,0 +1,2 @@
+def main():
+    return {"ratios": [float("inf")] * 10, "nothing": float("nan")}
