@@ -12,6 +12,9 @@ use std::process::Command;
 const BEGIN: &str = "<!-- settings:begin -->\n";
 const END: &str = "<!-- settings:end -->\n";
 
+/// Stands around what CHANGELOG.md and docs/api.md both say.
+const CHANGED: [&str; 2] = ["<!-- changed-values:begin -->\n", "<!-- changed-values:end -->\n"];
+
 /// Pages that are to be read in one go, and how long they may be, in lines.
 const SHORT: [(&str, usize); 2] = [("README.md", 150), ("docs/architecture.md", 250)];
 
@@ -84,6 +87,17 @@ fn flags(command: &str) -> Vec<String> {
     let mut flags: Vec<String> = lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
     flags.sort();
     flags
+}
+
+#[test]
+fn changed_values_are_the_same_in_both_places() {
+    let [changelog, api] = ["CHANGELOG.md", "docs/api.md"].map(|name| {
+        let text = page(name);
+        let (_, rest) = text.split_once(CHANGED[0]).unwrap_or_else(|| panic!("{name} has no {}", CHANGED[0]));
+        rest.split_once(CHANGED[1]).unwrap_or_else(|| panic!("{name} has no {}", CHANGED[1])).0.to_owned()
+    });
+    assert!(changelog.lines().count() > 10);
+    assert_eq!(changelog, api);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The README's examples: what they show is what the program answers.
+//! The examples of README.md and docs/api.md: what they show is what the program answers.
 //!
 //! Of a traceback only its presence is checked, because each Python draws its own marks below a line.
 
@@ -11,7 +11,11 @@ use std::path::Path;
 const README: &str = include_str!("../../README.md");
 
 pub fn trials() -> Vec<Trial> {
-    tests![posts_are_answered_as_the_readme_says, the_example_runs_without_a_server]
+    tests![
+        posts_are_answered_as_the_readme_says,
+        tables_are_answered_as_the_page_says,
+        the_example_runs_without_a_server
+    ]
 }
 
 /// Commands of the README that begin so, without that beginning, and the line that each prints.
@@ -47,6 +51,32 @@ fn posts_are_answered_as_the_readme_says() {
     let body = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("it is there");
     let answer = server.connect().request("POST", "/execute", &[("Content-Type", "application/json")], &body);
     assert_eq!(answer.text(), shown);
+}
+
+/// What the examples of tables in docs/api.md start from.
+const TABLES: &str = "\
+import pandas as pd
+df = pd.DataFrame({'shop': ['Oslo', 'Rome', 'Oslo'], 'sum': [5, 10, 15]})
+days = pd.Series(1, index=pd.date_range('2024-01-01', '2024-02-29'))
+def main():
+    return ";
+
+fn tables_are_answered_as_the_page_says() {
+    let server = Server::start(&[("MAYFLY_PRELOAD", "numpy,pandas")]);
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md")).expect("a page");
+    let (_, rows) = page.split_once("| expression | JSON |\n|---|---|\n").expect("the table");
+    let rows = rows.split("\n\n").next().expect("its rows");
+    assert_eq!(rows.lines().count(), 10);
+    for row in rows.lines() {
+        // Between the two, a remark may name the table.
+        let [_, expression, .., shown, _] = row.split('`').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        let answer = server.execute(&serde_json::json!({ "script": format!("{TABLES}{expression}") })).text();
+        let answer = answer.strip_prefix("{\"result\":").expect("a result").strip_suffix('}').expect("nothing else");
+        match shown.split_once(" …") {
+            Some((start, _)) => assert!(answer.starts_with(start), "{expression}: {answer}"),
+            None => assert_eq!(answer, shown, "{expression}"),
+        }
+    }
 }
 
 fn the_example_runs_without_a_server() {
