@@ -6,6 +6,7 @@
 
 mod aside;
 mod execute;
+mod live;
 pub mod native;
 mod routes;
 
@@ -42,6 +43,12 @@ impl<S: Service> Api<S> {
     #[must_use]
     pub fn new(service: Arc<S>, settings: Settings) -> Self {
         Self { service, settings, aside: Aside::new(settings.large_at_once) }
+    }
+}
+
+impl<S> Clone for Api<S> {
+    fn clone(&self) -> Self {
+        Self { service: Arc::clone(&self.service), settings: self.settings, aside: self.aside.clone() }
     }
 }
 

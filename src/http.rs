@@ -34,8 +34,8 @@ mod request_id;
 #[cfg(test)]
 mod tests;
 
-pub use self::answer::{Answer, write_text};
-pub use self::exchange::Exchange;
+pub use self::answer::{Answer, error_body, write_text};
+pub use self::exchange::{Exchange, Room};
 pub use self::line::{Spent, milliseconds};
 pub use self::pieces::{Ending, Full, Pieces};
 pub use self::received::BodyFault;

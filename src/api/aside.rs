@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 pub(super) const LARGE: usize = 64 * 1024;
 
 /// Threads for large work, so many at once.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Aside(Arc<Semaphore>);
 
 impl Aside {

@@ -5,10 +5,11 @@
 
 use super::Api;
 use super::aside::LARGE;
+use super::live;
 use super::native::encode::{Encoded, encode};
 use super::native::request;
 use crate::events::Nobody;
-use crate::http::{Answer, BodyFault, Exchange, Spent};
+use crate::http::{Answer, BodyFault, Exchange, Spent, error_body};
 use crate::job::{Include, Job};
 use crate::outcome::{Captured, Outcome, Refusal, Report};
 use crate::service::Service;
@@ -31,24 +32,54 @@ pub(super) async fn execute<S: Service>(api: &Api<S>, exchange: &mut Exchange) -
         Err(request::Wrong(sentence)) => return Answer::error(StatusCode::BAD_REQUEST, "wrong_request", &sentence),
     };
     // The job, and the frame in which it goes to the child: about as large as the body, in a buffer that doubles as it grows.
-    let _room = exchange.hold(job.size_in_memory() + 2 * body.len());
+    let room = exchange.hold(job.size_in_memory() + 2 * body.len());
     drop(body);
 
     if !exchange.begin() {
         return Answer::no_room();
     }
+    if let Some(form) = live::asked_for(exchange.headers()) {
+        return live::answer(api, exchange, job, room, form).await;
+    }
     let include = job.include();
     match api.service.run(job, exchange.client(), &mut Nobody).await {
         Err(refusal) => refused(&refusal),
         Ok(report) => {
-            let begun = Instant::now();
-            let timing = report.timing;
-            let Encoded { status, code, body } = encoded(api, report, include).await;
+            let Ran { status, code, body, spent } = ran(api, report, include).await;
             let mut answer = Answer::new(status, code, body);
-            answer.spent = Some(Spent { timing, encode: begun.elapsed() });
+            answer.spent = spent;
             answer
         }
     }
+}
+
+/// What a run came to, as it is answered.
+pub(super) struct Ran {
+    pub(super) status: StatusCode,
+    /// A word for the log.
+    pub(super) code: &'static str,
+    pub(super) body: Vec<u8>,
+    pub(super) spent: Option<Spent>,
+}
+
+/// A script ran.
+pub(super) async fn ran<S: Service>(api: &Api<S>, report: Report, include: Include) -> Ran {
+    let begun = Instant::now();
+    let timing = report.timing;
+    let Encoded { status, code, body } = encoded(api, report, include).await;
+    Ran { status, code, body, spent: Some(Spent { timing, encode: begun.elapsed() }) }
+}
+
+/// None ran, which is ours to answer for.
+pub(super) fn not_run(refusal: &Refusal) -> Ran {
+    let body = error_body(&refusal.to_string());
+    Ran { status: StatusCode::SERVICE_UNAVAILABLE, code: word(refusal), body, spent: None }
+}
+
+/// The same as an answer of its own.
+pub(super) fn refused(refusal: &Refusal) -> Answer {
+    let Ran { status, code, body, .. } = not_run(refusal);
+    Answer::new(status, code, body)
 }
 
 /// Reads a body as a job.
@@ -98,16 +129,15 @@ fn not_read<S>(fault: BodyFault, api: &Api<S>) -> Answer {
 }
 
 /// 503: not the request's doing; the same request may succeed in a second.
-fn refused(refusal: &Refusal) -> Answer {
-    let code = match refusal {
+fn word(refusal: &Refusal) -> &'static str {
+    match refusal {
         Refusal::QueueFull => "queue_full",
         Refusal::Draining => "draining",
         Refusal::NoZygote => "no_zygote",
         Refusal::NoMemory => "no_memory",
         Refusal::NotTold => "not_told",
         Refusal::Jail { .. } => "jail",
-    };
-    Answer::error(StatusCode::SERVICE_UNAVAILABLE, code, &refusal.to_string())
+    }
 }
 
 /// The only expectation there is, and JSON in UTF-8 as it is; else the answer's status, its word for the log, its text.

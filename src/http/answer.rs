@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const ISOLATION: HeaderName = HeaderName::from_static("mayfly-isolation");
+/// Asks nginx, and what follows its example, to hand on each piece as it comes.
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const JSON: &str = "application/json";
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -131,6 +133,7 @@ pub(super) fn respond(answer: Answer, sending: Sending, line: Line, signals: Arc
         }
         Given::Pieces(source) => Content::Pieces(source),
     };
+    let is_live = matches!(content, Content::Pieces(_));
     let mut response = Response::new(Body::new(content, line, signals));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
@@ -150,6 +153,9 @@ pub(super) fn respond(answer: Answer, sending: Sending, line: Line, signals: Arc
     }
     if let Some(methods) = answer.allow {
         headers.insert(ALLOW, HeaderValue::from_static(methods));
+    }
+    if is_live {
+        headers.insert(BUFFERING, HeaderValue::from_static("no"));
     }
     if answer.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY));
@@ -188,7 +194,8 @@ fn server_timing(spent: &Spent) -> Option<HeaderValue> {
 }
 
 /// `{"error": message}`.
-pub(super) fn error_body(message: &str) -> Vec<u8> {
+#[must_use]
+pub fn error_body(message: &str) -> Vec<u8> {
     let mut body = Vec::with_capacity(message.len() + 16);
     body.extend_from_slice(b"{\"error\":");
     write_text(&mut body, message);

@@ -108,33 +108,34 @@ impl Pieces {
     /// # Errors
     /// [`Full`]: nothing of it is sent.
     pub fn put(&self, piece: Vec<u8>) -> Result<(), Full> {
-        if piece.is_empty() {
-            return Ok(());
-        }
-        let size = piece.len();
         let mut state = self.0.lock();
-        if !state.is_open {
-            // The client is gone, and this task with it at its next await. What is kept here would keep itself.
-            return Ok(());
-        }
-        if size > self.0.most.saturating_sub(state.outstanding) || !self.0.budget.has_room() {
+        if state.is_open && (piece.len() > self.0.most.saturating_sub(state.outstanding) || !self.0.budget.has_room()) {
             return Err(Full);
         }
-        if state.outstanding == 0 {
-            state.delivery = Some(self.0.presence.deliver(Instant::now() + self.0.time));
-        }
-        state.outstanding += size;
-        let held = self.0.budget.count_all(piece.capacity());
-        state.queue.push_back(Bytes::from_owner(Outstanding { piece, shared: Arc::clone(&self.0), _held: held }));
+        self.push(&mut state, piece);
         state.wake();
         Ok(())
     }
 
-    /// Ends the answer. What was put before is still sent.
-    pub fn end(self, ending: Ending) {
+    /// Ends the answer with a last piece, for which there is always room. What was put before is still sent.
+    pub fn end_with(self, last: Vec<u8>, ending: Ending) {
         let mut state = self.0.lock();
+        self.push(&mut state, last);
         state.ended = Some(ending);
         state.wake();
+    }
+
+    fn push(&self, state: &mut State, piece: Vec<u8>) {
+        if piece.is_empty() || !state.is_open {
+            // Of a client that is gone, with this task at its next await, what is kept here would keep itself.
+            return;
+        }
+        if state.outstanding == 0 {
+            state.delivery = Some(self.0.presence.deliver(Instant::now() + self.0.time));
+        }
+        state.outstanding += piece.len();
+        let held = self.0.budget.count_all(piece.capacity());
+        state.queue.push_back(Bytes::from_owner(Outstanding { piece, shared: Arc::clone(&self.0), _held: held }));
     }
 }
 
@@ -249,7 +250,8 @@ mod tests {
             drop((next(&mut source).await, next(&mut source).await));
             assert!(!presence.is_overdue(late()), "all is taken");
             assert!(presence.waiting_since().is_none(), "and more may come");
-            pieces.end(Ending { status: 200, code: "ok", spent: None });
+            pieces.end_with(vec![9], Ending { status: 200, code: "ok", spent: None });
+            assert!(next(&mut source).await.is_some(), "there is always room for the last");
             assert_eq!(next(&mut source).await, None);
             drop(source);
             assert!(!budget.holds_anything());

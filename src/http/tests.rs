@@ -251,7 +251,7 @@ fn the_line_of_pieces_comes_at_their_end() {
             client.reads("first").await;
             assert_eq!(server.log.text(), "", "{speaks:?}: the answer goes on");
             assert_eq!(stream.pieces.put(b"second".to_vec()), Ok(()));
-            stream.pieces.end(DONE);
+            stream.pieces.end_with(Vec::new(), DONE);
             client.reads("second").await;
             server.eventually("a line", |server| server.log.text().contains("request")).await;
             let line = server.log.text();
@@ -276,7 +276,7 @@ fn an_answer_in_pieces_is_not_idle_and_the_next_request_follows_it() {
             sleep(Duration::from_millis(1600)).await;
             assert_eq!(stream.pieces.put(b"second".to_vec()), Ok(()));
             client.reads("second").await;
-            stream.pieces.end(DONE);
+            stream.pieces.end_with(Vec::new(), DONE);
             if speaks == Speaks::Http1 {
                 client.reads("0\r\n\r\n").await;
                 client.ask("/other", "").await;
@@ -343,7 +343,7 @@ fn a_drain_waits_for_the_last_piece() {
             sleep(Duration::from_millis(600)).await;
             assert!(!server.task.is_finished(), "{speaks:?}: it is cut off");
             assert_eq!(stream.pieces.put(b"second".to_vec()), Ok(()));
-            stream.pieces.end(DONE);
+            stream.pieces.end_with(Vec::new(), DONE);
             client.reads("second").await;
             client.is_closed().await;
             assert!(timeout(PATIENCE, &mut server.task).await.is_ok(), "{speaks:?}: the drain does not end");

@@ -1,6 +1,8 @@
 //! Scripts as people send them, with the answers they must get: every case of `tests/scripts` in every place, warm and cold.
 
 use crate::group::Group;
+use crate::live;
+use driver::client::Answer;
 use driver::places::{Place, expected};
 use driver::same::{Match, assert_same};
 use driver::server::{Server, manifest};
@@ -53,7 +55,15 @@ pub fn trials() -> Vec<Trial> {
             for number in 0..cases.len() {
                 let cases = Arc::clone(&cases);
                 let name = cases[number].name.clone();
-                trials.push(group.trial(&name, move |server| check(&cases[number], server, place)));
+                trials.push(group.trial(&name, move |server| check(&cases[number], server, place, Server::execute)));
+            }
+            if start == "warm" && place == expected()[0] {
+                for number in 0..cases.len() {
+                    let cases = Arc::clone(&cases);
+                    let name = format!("live::{}", cases[number].name);
+                    trials
+                        .push(group.trial(&name, move |server| check(&cases[number], server, place, live::at_the_end)));
+                }
             }
             trials.push(group.last());
         }
@@ -61,7 +71,8 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-fn check(case: &Case, server: &Server, place: Place) {
+/// Runs a case, whose answer is got by `ask`.
+fn check(case: &Case, server: &Server, place: Place, ask: fn(&Server, &Value) -> Answer) {
     if let Some(packages) = case.answer["packages"].as_array() {
         let installed = manifest();
         for package in packages.iter().filter_map(Value::as_str) {
@@ -70,7 +81,7 @@ fn check(case: &Case, server: &Server, place: Place) {
     }
     let mut request: Map<String, Value> = case.answer["request"].as_object().cloned().unwrap_or_default();
     request.insert("script".to_owned(), case.script.clone().into());
-    let answer = server.execute(&request.into());
+    let answer = ask(server, &request.into());
     let expected = match &case.answer["without_files"] {
         Value::Null => &case.answer,
         _ if place.has_tmp() => &case.answer,

@@ -22,6 +22,7 @@ mod held;
 mod imports;
 mod levels;
 mod life;
+mod live;
 mod log;
 mod packages;
 mod proxies;
@@ -58,6 +59,7 @@ fn all() -> Vec<Trial> {
         proxies::trials(),
         life::trials(),
         weight::trials(),
+        live::trials(),
         log::trials(),
         descriptors::trials(),
         held::trials(),

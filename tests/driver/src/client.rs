@@ -80,6 +80,16 @@ impl Connection {
         }
     }
 
+    /// Reads the head of an answer that comes in chunks, and leaves these to [`Self::chunk`].
+    pub fn head(&mut self) -> io::Result<Answer> {
+        Answer::read(&mut self.0, true)
+    }
+
+    /// Reads one chunk as soon as it is there; an empty one is the answer's end.
+    pub fn chunk(&mut self) -> io::Result<Vec<u8>> {
+        chunk(&mut self.0)
+    }
+
     /// Reads one answer, interim ones included.
     pub fn interim(&mut self) -> io::Result<Answer> {
         Answer::read(&mut self.0, false)
@@ -107,6 +117,30 @@ impl Connection {
     /// Tells the server that nothing more comes.
     pub fn half_close(&self) {
         self.stream().shutdown(Shutdown::Write).expect("a socket");
+    }
+}
+
+/// The next chunk of a body that comes in chunks; an empty one is its end.
+fn chunk(from: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut size = String::new();
+    from.read_line(&mut size)?;
+    let malformed = || io::Error::new(io::ErrorKind::InvalidData, format!("{size:?} is no size of a chunk"));
+    let mut bytes = vec![0; usize::from_str_radix(size.trim_end(), 16).map_err(|_| malformed())? + 2];
+    from.read_exact(&mut bytes)?;
+    if !bytes.ends_with(b"\r\n") {
+        return Err(malformed());
+    }
+    bytes.truncate(bytes.len() - 2);
+    Ok(bytes)
+}
+
+fn all_chunks(from: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        match chunk(from)? {
+            bytes if bytes.is_empty() => return Ok(body),
+            bytes => body.extend(bytes),
+        }
     }
 }
 
@@ -142,9 +176,13 @@ impl Answer {
         }
         let mut answer = Self { status, headers, body: Vec::new() };
         if !head_only && status >= 200 {
-            let length = answer.header("content-length").and_then(|length| length.parse().ok());
-            answer.body = vec![0; length.ok_or_else(|| malformed("no Content-Length"))?];
-            from.read_exact(&mut answer.body)?;
+            if answer.header("transfer-encoding") == Some("chunked") {
+                answer.body = all_chunks(from)?;
+            } else {
+                let length = answer.header("content-length").and_then(|length| length.parse().ok());
+                answer.body = vec![0; length.ok_or_else(|| malformed("no Content-Length"))?];
+                from.read_exact(&mut answer.body)?;
+            }
         }
         Ok(answer)
     }
