@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -102,7 +103,7 @@ def settled(server, before):
 def soak(way, arguments):
     """One way to start the server: the lines of its section, and what is wrong."""
     server = servers.Server(way, arguments.program, arguments.root, arguments.image)
-    watch = Watch(server)
+    watch, attackers = Watch(server), []
     try:
         told = server.capabilities()
         has_tmp = told["isolation"] != "seccomp"
@@ -124,6 +125,8 @@ def soak(way, arguments):
         words = server.words()
     finally:
         watch.over.set()
+        for attacker in attackers:
+            attacker.kill()
         ended = server.stop()
     return report(way, told, quiet, good, last, attacks, watch, before, after, ended, words)
 
@@ -203,6 +206,8 @@ def report(way, told, quiet, good, last, attacks, watch, before, after, ended, w
 
 
 def main(arguments):
+    # So that servers and clients are ended whatever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     ways = arguments.ways.split(",") if arguments.ways else [way for way, (whose, _) in servers.WAYS.items() if whose != "container" or arguments.image]
     command = f"python3 tools/soak.py target/release/mayfly --hostile --minutes {arguments.minutes:g} --seed {arguments.seed} --ways {','.join(ways)}"
     command += f" --image {arguments.image}" if arguments.image else ""
