@@ -7,13 +7,16 @@
 // By its path, so that the fuzz targets, which take this file by its path, find it too.
 #[path = "wire/frames.rs"]
 mod frames;
+#[path = "wire/room.rs"]
+mod room;
 
 pub use self::frames::Frames;
 
+use self::room::{NO_MEMORY, is_there_memory, tokens_where_there_is_memory};
 use crate::outcome::Exception;
 use crate::value::Token;
 use bincode::error::DecodeError;
-use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -218,52 +221,6 @@ fn decode_within<const LIMIT: usize, M: DeserializeOwned>(payload: &[u8]) -> Res
 pub fn decode_down(payload: &[u8]) -> Result<Down, WireError> {
     // Its texts take as much as they do in the frame. What tokens take is looked at on the way.
     if is_there_memory(2 * payload.len()) { decode(payload) } else { Err(WireError::Memory) }
-}
-
-/// What the decoder is told where memory ran out.
-const NO_MEMORY: &str = "no memory";
-
-/// A list longer than this is looked after.
-const SHORT_LIST: usize = 1024;
-
-/// What the C library takes from the system at once, at least, for small allocations (`MMAP_AS_MORECORE_SIZE` in malloc.c).
-const GRANULE: usize = 1024 * 1024;
-
-/// Whether that many bytes could be had now.
-fn is_there_memory(bytes: usize) -> bool {
-    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
-}
-
-/// A list of tokens, which may run this process, a child, out of the memory it may have; [`NO_MEMORY`] where it can't be held.
-fn tokens_where_there_is_memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Token>, D::Error> {
-    deserializer.deserialize_seq(TokenList)
-}
-
-struct TokenList;
-
-impl<'de> Visitor<'de> for TokenList {
-    type Value = Vec<Token>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of tokens")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<Token>, A::Error> {
-        let no_memory = || A::Error::custom(NO_MEMORY);
-        let mut tokens = Vec::new();
-        while let Some(token) = sequence.next_element()? {
-            if tokens.len() == tokens.capacity() {
-                let more = tokens.len().max(16);
-                tokens.try_reserve_exact(more).map_err(|_| no_memory())?;
-                // The short texts among them take as much again; the allocation of one can't fail in a better way.
-                if more > SHORT_LIST && !is_there_memory(more * size_of::<Token>() + GRANULE) {
-                    return Err(no_memory());
-                }
-            }
-            tokens.push(token);
-        }
-        Ok(tokens)
-    }
 }
 
 /// Decodes what a child says. A value of more than `most_tokens` tokens, each of which takes more room here than in the

@@ -537,7 +537,7 @@ fn reply_cap(server: &Server, _: Family) {
 /// A frame that holds more than the runner would ever encode.
 fn result_cap(server: &Server, _: Family) {
     let script = "import os, time\ndef main():\n    size = 2 << 20\n    text = b'\\xfc' + size.to_bytes(4, 'little') + b'x' * size\n    \
-                  payload = b'\\1\\0\\1\\5' + text\n    rest = len(payload).to_bytes(4, 'little') + payload\n    while rest:\n        rest = rest[os.write(3, rest):]\n    time.sleep(30)";
+                  payload = b'\\1\\0\\1\\5' + text + b'\\0'\n    rest = len(payload).to_bytes(4, 'little') + payload\n    while rest:\n        rest = rest[os.write(3, rest):]\n    time.sleep(30)";
     ends_with(server, &json!({ "script": script, "limits": { "wall_ms": 5000 } }), "result_too_large", 10);
 }
 
