@@ -79,6 +79,28 @@ pub struct Exception {
     pub traceback: String,
 }
 
+/// Why an exception was raised, as far as the child can tell. A claim like all it says: it chooses a code between a script's own
+/// failures and the words of a hint, and nothing else depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The script's own affair.
+    Script,
+    /// Memory was refused.
+    Memory {
+        /// How many bytes were asked for at the last; 0 where that is not known.
+        asked: u64,
+    },
+    /// A function that leaves Python failed.
+    Call {
+        /// As `fcntl.flock`: the module's name first. Empty where it isn't known.
+        name: String,
+        /// The library's function that called it; empty where the script did.
+        inside: String,
+        /// The system's error number, or 0.
+        errno: i32,
+    },
+}
+
 /// A script's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

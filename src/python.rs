@@ -52,9 +52,6 @@ const RESERVE: usize = 16 * 1024 * 1024;
 /// or to describe a failure.
 const STACK: usize = 1024 * 1024;
 
-/// The stack of each thread that a script starts, in bytes, as `THREAD_STACK` of python/runner.py says.
-const THREAD_STACK: usize = 1024 * 1024;
-
 /// How often a zygote rehearses before it is frozen: `CPython` specialises code it has run a few times, which writes
 /// to it. Done before the fork, those pages stay shared.
 const REHEARSALS: usize = 20;
@@ -124,7 +121,7 @@ pub fn start(setup: &Setup) -> Result<Interpreter, PythonError> {
     // SAFETY: the interpreter is up and this thread attached. Collections before `freeze` would be wasted work.
     unsafe { ffi::PyGC_Disable() };
     let captured = Python::attach(|py| {
-        capture(py).map_err(|error| {
+        capture(py, setup).map_err(|error| {
             let reason = error.to_string();
             error.display(py);
             PythonError::Runner(reason)

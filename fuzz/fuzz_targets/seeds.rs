@@ -10,10 +10,10 @@ mod value;
 #[path = "../../src/wire.rs"]
 mod wire;
 
-use outcome::Exception;
+use outcome::{Cause, Exception};
 use std::path::PathBuf;
 use value::Token;
-use wire::{Cause, Down, Hello, JobFrame, Phase, Reply, Up};
+use wire::{Down, Hello, JobFrame, Phase, Reply, Up};
 
 fn text(text: &str) -> Token {
     Token::Str(text.to_owned())

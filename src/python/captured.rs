@@ -4,7 +4,7 @@
 
 use super::encode::Simplify;
 use super::report::Describe;
-use super::{private, refuse};
+use super::{Setup, private, refuse};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -39,7 +39,7 @@ pub(super) struct Captured {
 }
 
 /// Runs the Python files and takes what they define.
-pub(super) fn capture(py: Python<'_>) -> PyResult<Captured> {
+pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
     let runner = names(py, &[include_str!("../../python/runner.py")])?;
     let values = names(
         py,
@@ -59,7 +59,11 @@ pub(super) fn capture(py: Python<'_>) -> PyResult<Captured> {
     private::anonymous_maps(py)?;
     let (stdout, stderr, beneath_stdout, beneath_stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
     Ok(Captured {
-        describe: Describe { function: take(&runner, "describe")?, cause: take(&causes, "cause")? },
+        describe: Describe {
+            function: take(&runner, "describe")?,
+            cause: take(&causes, "cause")?,
+            has_own_root: setup.stdlib.starts_with("/usr/lib/"),
+        },
         simplify: Simplify {
             function: take(&values, "simplify")?,
             settle: take(&values, "settle")?,

@@ -7,7 +7,7 @@
 //! There is a fixed number of callbacks, and this room must never make any memory executable.
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// How many callbacks can exist at once. Each has its own code, of [`CODE`] bytes.
 const MOST: usize = 4096;
@@ -21,6 +21,9 @@ const HEADER: usize = 16;
 /// The closure of each piece of code; null where that is free. The code reads it.
 #[unsafe(no_mangle)]
 static MAYFLY_CLOSURES: [AtomicPtr<c_void>; MOST] = [const { AtomicPtr::new(std::ptr::null_mut()) }; MOST];
+
+/// Whether every piece was in use when one more was asked for.
+static USED_UP: AtomicBool = AtomicBool::new(false);
 
 /// Where the search for a free one begins.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -93,6 +96,7 @@ extern "C" fn ffi_closure_alloc(size: usize, code: *mut *mut c_void) -> *mut c_v
         slot.compare_exchange(std::ptr::null_mut(), closure, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     });
     let Some(number) = free else {
+        USED_UP.store(true, Ordering::Relaxed);
         // SAFETY: allocated just above, and used by nobody.
         unsafe { libc::free(block) };
         return std::ptr::null_mut();
@@ -124,7 +128,7 @@ unsafe extern "C" fn ffi_closure_free(closure: *mut c_void) {
     }
 }
 
-/// Whether every piece of code is in use: then a callback is refused for want of code, not of memory.
-pub(super) fn are_used_up() -> bool {
-    MAYFLY_CLOSURES.iter().all(|slot| !slot.load(Ordering::Relaxed).is_null())
+/// Whether a callback was ever refused for want of code, and not of memory.
+pub(super) fn were_used_up() -> bool {
+    USED_UP.load(Ordering::Relaxed)
 }

@@ -6,8 +6,8 @@
 use super::captured::{Captured, Output};
 use super::encode::{self, Encoded, Reading, Stop, TOO_DEEP};
 use super::{SCRIPT, decode, path, report};
-use crate::outcome::Exception;
-use crate::wire::{Cause, JobFrame, Phase, Reply};
+use crate::outcome::{Cause, Exception};
+use crate::wire::{JobFrame, Phase, Reply};
 use pyo3::exceptions::PySyntaxError;
 use pyo3::ffi;
 use pyo3::prelude::*;

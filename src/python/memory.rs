@@ -8,6 +8,9 @@ use pyo3::ffi;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The stack of each thread that a script starts, in bytes, as `THREAD_STACK` of python/runner.py says.
+pub(super) const THREAD_STACK: usize = 1024 * 1024;
+
 /// How many bytes were asked for when the system last said no; 0 if it never did.
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 

@@ -4,8 +4,8 @@
 //! so there is always an answer, if need be one that names only the exception's type.
 
 use super::{closures, memory};
-use crate::outcome::Exception;
-use crate::wire::{Cause, Phase, Reply};
+use crate::outcome::{Cause, Exception};
+use crate::wire::{Phase, Reply};
 use pyo3::exceptions::{
     PyBaseException, PyImportError, PyMemoryError, PyOSError, PyRuntimeError, PySystemError, PySystemExit,
 };
@@ -27,6 +27,8 @@ pub(super) struct Describe {
     pub(super) function: Py<PyAny>,
     /// `cause` of python/causes.py.
     pub(super) cause: Py<PyAny>,
+    /// Whether the jail root is the root, so that /tmp is the script's own.
+    pub(super) has_own_root: bool,
 }
 
 /// The reply for an exception that came from compiling the script. `make_room` frees what was set aside for describing it.
@@ -50,7 +52,7 @@ pub(super) fn while_compiling(py: Python<'_>, describe: &Describe, error: PyErr,
 pub(super) fn while_running(py: Python<'_>, describe: &Describe, error: PyErr, make_room: &dyn Fn()) -> Reply {
     let phase = if error.is_instance_of::<PySystemExit>(py) { Phase::Exit } else { Phase::Run };
     // Before there is room again.
-    let had_no_stack = error.is_instance_of::<PyRuntimeError>(py) && !memory::is_there_room(super::THREAD_STACK);
+    let had_no_stack = error.is_instance_of::<PyRuntimeError>(py) && !memory::is_there_room(memory::THREAD_STACK);
     make_room();
     let error = error.into_value(py);
     let exception = describe_it(py, describe, &error);
@@ -91,7 +93,7 @@ fn cause_of(
     let is_its_own = name == "raise" && inside.is_empty();
     let other = |name: &str| Cause::Call { name: name.to_owned(), inside: String::new(), errno: 0 };
     let is_memory = match (name.as_str(), refused) {
-        _ if is_memory_error && closures::are_used_up() => return other(ALL_CALLBACKS),
+        _ if is_memory_error && closures::were_used_up() => return other(ALL_CALLBACKS),
         // The parser, at source that nests too deeply.
         ("builtins.eval" | "builtins.exec" | "builtins.compile", None) if is_memory_error => return other(PARSER),
         ("raise", None) if is_memory_error => false,
@@ -99,7 +101,7 @@ fn cause_of(
         ("_thread.start_new_thread" | "_thread.start_joinable_thread", _) => had_no_stack,
         // The loader's only words for it. What lies in /tmp may not be executed at all.
         _ if exception.message.contains("failed to map segment from shared object") => {
-            !exception.message.starts_with("/tmp/")
+            !(describe.has_own_root && exception.message.starts_with("/tmp/"))
         }
         // CPython loses the exception where it has no memory for a traceback.
         (_, Some(_)) if error.is_instance_of::<PySystemError>() => true,

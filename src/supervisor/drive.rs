@@ -14,8 +14,8 @@ use crate::jail::{Counting, MAX_THREADS};
 use crate::job::{Include, Limits};
 use crate::layer::Layer;
 use crate::machine;
-use crate::outcome::{Captured, Exception, Usage};
-use crate::wire::{self, Cause, Reply, Up};
+use crate::outcome::{Captured, Cause, Exception, Usage};
+use crate::wire::{self, Reply, Up};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 

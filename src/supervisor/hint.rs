@@ -4,8 +4,8 @@
 //! here. Python's own words are never looked at, so that no sentence is added to an error that a script made up.
 
 use crate::job::Limits;
+use crate::outcome::Cause;
 use crate::size::ByteSize;
-use crate::wire::Cause;
 use nix::errno::Errno;
 
 /// What scripts find where they run, as far as hints name it.
@@ -25,6 +25,12 @@ pub fn hint(cause: &Cause, limits: &Limits, place: &Place) -> String {
     let text = match cause {
         Cause::Script => None,
         Cause::Memory { asked } => Some(memory(*asked, limits)),
+        // On their way to a process these ask for a pipe.
+        Cause::Call { inside, errno: libc::EPERM, .. }
+            if inside.starts_with("subprocess.") || inside.starts_with("multiprocessing.popen") =>
+        {
+            Some(PROCESSES.to_owned())
+        }
         Cause::Call { name, inside, errno } => {
             let errno = Errno::from_raw(*errno);
             of_call(name, errno, place).or_else(|| of_call(inside, errno, place)).or_else(|| of_error(errno, place))
@@ -174,6 +180,8 @@ mod tests {
         assert!(of(&call("io.open", "", Errno::EACCES), None).contains("isolation level"));
         assert_eq!(of(&call("io.open", "", Errno::ENOSPC), tmp), " (/tmp holds at most 16MB and 1024 files)");
         assert_eq!(of(&call("raise", "socket.create_connection", Errno::EPERM), tmp), " (there is no network here)");
+        assert!(of(&call("posix.pipe", "subprocess.Popen._get_handles", Errno::EPERM), tmp).contains("processes"));
+        assert!(of(&call("posix.pipe", "", Errno::EPERM), tmp).contains("pipes"));
         assert_eq!(of(&call("", "", Errno::EPERM), tmp), "");
         // A child may say anything.
         assert_eq!(of(&call("a.b.c", "d", Errno::EPERM), tmp), "");

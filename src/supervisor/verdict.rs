@@ -5,11 +5,11 @@
 use super::hint::{Place, hint};
 use crate::jail::MAX_THREADS;
 use crate::job::Limits;
-use crate::outcome::{Code, Failure, Outcome};
+use crate::outcome::{Cause, Code, Failure, Outcome};
 use crate::size::ByteSize;
 use crate::sys::{Ended, How};
 use crate::value::Value;
-use crate::wire::{Cause, Phase, Reply};
+use crate::wire::{Phase, Reply};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ const SHORT: usize = 2048;
 #[derive(Debug)]
 pub enum ChildInterpreter {
     /// The zygote's, as it was at the clone.
-    Inherited(Interpreter),
+    Inherited(Box<Interpreter>),
     /// Its own, initialised in the child.
     Own {
         /// Where the standard library is.
@@ -81,7 +81,7 @@ pub fn serve(
     let mut cpu_used = Duration::ZERO;
     let cold;
     let interpreter = match interpreter {
-        ChildInterpreter::Inherited(interpreter) => Some(interpreter),
+        ChildInterpreter::Inherited(interpreter) => Some(&**interpreter),
         ChildInterpreter::Own { setup, preload } => match start_cold(setup, preload, base) {
             Ok((interpreter, cold_size)) => {
                 size = cold_size;

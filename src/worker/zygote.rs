@@ -144,7 +144,7 @@ impl Zygote {
                     written = pages::settle(&own_proc, &alone, &interpreter, pins);
                 }
                 warm.pinned = written.are_pinned();
-                ChildInterpreter::Inherited(interpreter)
+                ChildInterpreter::Inherited(Box::new(interpreter))
             }
             Role::Cold { preload } => ChildInterpreter::Own { setup, preload },
             Role::Bare | Role::Probe => ChildInterpreter::None,
