@@ -157,7 +157,7 @@ impl Interpreter {
             let outcomes = modules.iter().map(|name| (name.clone(), import(py, name))).collect();
             // A zygote that lacks one of these modules has nothing to put right there.
             let _ = library::use_poll(py);
-            let _ = library::forget_interrupts(py);
+            let _ = library::let_interrupt(py);
             let _ = library::do_without_proc(py);
             // What they wrote, a warning mostly, is for whoever runs the service, and would be the first output of every script.
             execute::flush(py, &self.captured);

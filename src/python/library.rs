@@ -3,8 +3,9 @@
 //! Runs in a zygote or a cold child, before any script. A script that misses one of these finds out by itself.
 
 use super::Setup;
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
-use pyo3::types::IntoPyDict;
+use pyo3::types::{IntoPyDict, PyCFunction, PyDict, PyTuple};
 
 /// Where the jail root is no root of its own, time zones are looked for in it all the same.
 pub(super) fn find_time_zones(py: Python<'_>, setup: &Setup) -> PyResult<()> {
@@ -23,11 +24,17 @@ pub(super) fn use_poll(py: Python<'_>) -> PyResult<()> {
     selectors.setattr("DefaultSelector", selectors.getattr("PollSelector")?)
 }
 
-/// Leaves SIGINT as the system has it: importing `signal` put a handler there, which `asyncio` would replace, and the filter
-/// refuses that.
-pub(super) fn forget_interrupts(py: Python<'_>) -> PyResult<()> {
-    let signal = py.import("_signal")?;
-    signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?)).map(drop)
+/// Lets a script interrupt itself: `_thread.interrupt_main` raises `KeyboardInterrupt` in the main thread, and needs no signal for it.
+/// The handler is none that `asyncio` knows, which would replace it, and the filter refuses that; to the system SIGINT stays as it was.
+pub(super) fn let_interrupt(py: Python<'_>) -> PyResult<()> {
+    let interrupt = |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| -> PyResult<()> {
+        Err(PyKeyboardInterrupt::new_err(()))
+    };
+    let handler = PyCFunction::new_closure(py, Some(c"interrupted"), None, interrupt)?;
+    let outcome = py.import("_signal")?.call_method1("signal", (libc::SIGINT, handler)).map(drop);
+    // SAFETY: the default needs no code of this process.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+    outcome
 }
 
 /// Has `threadpoolctl` ask the loader which libraries there are: where the root stays the machine's, it found `/proc` when it was

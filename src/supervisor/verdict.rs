@@ -167,6 +167,8 @@ fn from_end(ended: Ended, limits: &Limits, cpu_seconds: u64, cpu: Duration) -> O
             Code::Crashed,
             format!("the interpreter crashed ({signal}): too deep a recursion in C code, or a bad memory access"),
         ),
+        // No instruction but that of `os.abort` (`python/refuse.rs`) raises it.
+        Ok(Signal::SIGTRAP) => failed(Code::Crashed, "the script aborted its own process (os.abort)"),
         Ok(signal) => failed(Code::Crashed, format!("the interpreter crashed ({signal})")),
         Err(_) => failed(Code::Crashed, format!("the interpreter crashed (signal {number})")),
     }
@@ -206,6 +208,7 @@ mod tests {
         check(ended(How::Signalled(9)), none, Code::MemoryLimit);
         check(ended(How::Signalled(9)), Duration::from_secs(6), Code::CpuLimit);
         check(ended(How::Signalled(11)), none, Code::Crashed);
+        check(ended(How::Signalled(5)), none, Code::Crashed);
         check(ended(How::Exited(0)), none, Code::Exited);
         check(Stop::WallClock, none, Code::Timeout);
         check(Stop::Silent, none, Code::ResultNotSerializable);

@@ -45,6 +45,7 @@ pub fn trials() -> Vec<Trial> {
             what_the_jail_refuses_is_told,
             a_hint_says_what_was_refused,
             a_crash_is_told,
+            a_script_can_interrupt_itself,
             signals_to_itself_do_not_end_it,
             a_script_never_causes_a_5xx,
             two_scripts_do_not_meet,
@@ -618,8 +619,30 @@ fn a_crash_is_told(server: &Server, _: Place) {
         ["import ctypes\ndef main():\n    return ctypes.string_at(0)", "import os\ndef main():\n    os.abort()"]
     {
         let failed = server.check_fails(script, "crashed");
-        assert!(failed["error"].as_str().is_some_and(|error| error.contains("crashed")), "{failed}");
+        let word = if script.contains("abort") { "aborted its own process" } else { "crashed (SIGSEGV)" };
+        assert!(failed["error"].as_str().is_some_and(|error| error.contains(word)), "{failed}");
     }
+}
+
+fn a_script_can_interrupt_itself(server: &Server, _: Place) {
+    let caught = [
+        "import _thread\ndef act(): _thread.interrupt_main()",
+        "import signal\ndef act(): signal.raise_signal(signal.SIGINT)",
+        "import _thread, threading\ndef act(): threading.Timer(0.05, _thread.interrupt_main).start()",
+        "import asyncio, _thread, threading\nasync def work():\n    threading.Timer(0.05, _thread.interrupt_main).start()\n    while True:\n        await asyncio.sleep(0.01)\ndef act(): asyncio.run(work())",
+    ];
+    for script in caught {
+        let script = format!(
+            "{script}\nimport time\ndef main():\n    try:\n        act()\n        for _ in range(1000):\n            time.sleep(0.01)\n    except KeyboardInterrupt:\n        return 'caught'"
+        );
+        server.check(&script, &json!("caught"));
+    }
+    let failed = server
+        .check_fails("import _thread\ndef main():\n    _thread.interrupt_main()\n    while True: pass", "exception");
+    assert_eq!(failed["exception"]["type"], "KeyboardInterrupt");
+    // Others are signals, which a script has none of.
+    let script = "import signal\ndef main():\n    signal.raise_signal(signal.SIGTERM)";
+    assert_eq!(server.check_fails(script, "exception")["exception"]["type"], "PermissionError");
 }
 
 fn signals_to_itself_do_not_end_it(server: &Server, _: Place) {
