@@ -41,6 +41,7 @@ pub fn trials() -> Vec<Trial> {
             the_largest_script_runs,
             unknown_fields_are_named,
             wrong_fields_are_told,
+            null_counts_as_absent,
             a_body_that_is_no_json_is_told_where,
             limits_beyond_the_maximum_are_refused,
             what_include_asks_for_is_there,
@@ -120,7 +121,8 @@ fn unknown_fields_are_named(server: &Server, _: Place) {
 fn wrong_fields_are_told(server: &Server, _: Place) {
     let cases = [
         (json!({ "args": {} }), "'args' must be a list"),
-        (json!({ "args": null }), "'args' must be a list"),
+        (json!({ "args": {} }), "'args' must be a list"),
+        (json!({ "include": [null] }), "'include' must be a list of strings; known ones are stdout, stderr, usage, isolation"),
         (json!({ "kwargs": [] }), "'kwargs' must be an object"),
         (json!({ "stdin": 5 }), "'stdin' must be a string"),
         (json!({ "limits": [] }), "'limits' must be an object"),
@@ -136,6 +138,26 @@ fn wrong_fields_are_told(server: &Server, _: Place) {
     for (mut request, sentence) in cases {
         request["script"] = HELLO.into();
         server.execute(&request).is_error(400, sentence);
+    }
+}
+
+fn null_counts_as_absent(server: &Server, _: Place) {
+    let limits = json!({ "wall_ms": null, "cpu_ms": null, "memory_mb": null, "output_bytes": null });
+    for limits in [json!(null), limits] {
+        let request = json!({
+            "script": "import sys\ndef main(*a, **k):\n    return [a, k, sys.stdin.read()]",
+            "args": null, "kwargs": null, "stdin": null, "limits": limits, "include": null,
+        });
+        let answer = server.execute(&request);
+        assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"result":[[],{},""]}"#));
+    }
+    for (body, sentence) in [
+        (&br#"{"script": null}"#[..], "'script' must be a string and included in the request"),
+        (br#"{"script": "", "args": null, "args": []}"#, "'args' is given more than once"),
+        (br#"{"script": "", "other": null}"#, "Unknown field 'other'; known fields are script, args, kwargs, stdin, limits, include"),
+    ] {
+        let answer = post(server, body);
+        assert_eq!((answer.status, answer.json()), (400, json!({ "error": sentence })));
     }
 }
 
@@ -162,7 +184,7 @@ fn limits_beyond_the_maximum_are_refused(server: &Server, _: Place) {
             ask(value).is_error(400, &format!("'limits.{name}' is too large: the maximum is {most}"));
         }
         let least = u64::from(name != "output_bytes");
-        for value in [json!(-1), json!(1.5), json!("5"), json!(null), json!(true), json!([5])] {
+        for value in [json!(-1), json!(1.5), json!("5"), json!(true), json!([5])] {
             ask(value).is_error(400, &format!("'limits.{name}' must be a whole number from {least} to {most}"));
         }
     }

@@ -43,6 +43,7 @@ pub fn parse(body: &[u8], bounds: &Bounds) -> Result<Job, Wrong> {
     let [script, args, kwargs, stdin, limits, include] = fields.values;
     let script = parse_script(script, bounds)?;
     fields.others.check("", &FIELDS)?;
+    let [args, kwargs, stdin, limits, include] = [args, kwargs, stdin, limits, include].map(present);
     let draft = Draft {
         script,
         args: parse_arguments("args", args, '[', Value::empty_list)?,
@@ -63,6 +64,11 @@ where
         _ if text.trim().is_empty() => Wrong("Request body is empty; expected a JSON object".into()),
         _ => Wrong(format!("Request body is not valid JSON: {error}").into()),
     })
+}
+
+/// A field that is there: clients in Go, Java and TypeScript write the ones that are not set as `null`.
+fn present(given: Option<&RawValue>) -> Option<&RawValue> {
+    given.filter(|value| value.get() != "null")
 }
 
 fn parse_script(script: Option<&RawValue>, bounds: &Bounds) -> Result<String, Wrong> {
@@ -118,7 +124,7 @@ fn parse_limits(given: Option<&RawValue>, bounds: &Bounds) -> Result<Asked, Wron
     }
     let fields: Object<'_, { LIMITS.len() }> = parse_object(given.get())?;
     fields.others.check("limits.", &LIMITS)?;
-    let [wall, cpu, memory, output] = fields.values;
+    let [wall, cpu, memory, output] = fields.values.map(present);
     let number = |limit, given| parse_number(limit, given, bounds);
     let asked = Asked {
         wall_ms: number(Limit::Wall, wall)?,
