@@ -3,8 +3,8 @@
 //! The client gets a clean 503, no script runs, the log names the step and the error number, and once the step works again the
 //! same request is served: never by a child that went without.
 
-use driver::places::without_root;
-use driver::server::{PATIENCE, Setup, eventually, jail_root};
+use driver::places::{public_copy, without_root};
+use driver::server::{PATIENCE, Setup, eventually};
 use driver::trial::{self, Needs, trial};
 use libtest_mimic::Trial;
 use mayfly::jail::Step;
@@ -73,9 +73,12 @@ fn setup(level: &str, start: &str, step: Step, count: Option<u32>) -> Setup {
         // Where ids are shared.
         return without_root(setup);
     }
-    // A directory of packages is mounted at level `full`, and rules a chroot out at level `seccomp`.
+    // A directory of packages is mounted at level `full`, and rules a chroot out at level `seccomp`: the children, whose user is
+    // another, must then reach both it and the jail root.
     if [Step::BindPackages, Step::Beneath].contains(&step) {
-        return setup.with("MAYFLY_PACKAGES", &jail_root().join("packages").display().to_string());
+        let (program, root) = public_copy();
+        let packages = root.join("packages").display().to_string();
+        return setup.with_program(program).with_root(root).with("MAYFLY_PACKAGES", &packages);
     }
     setup
 }

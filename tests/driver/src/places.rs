@@ -76,7 +76,7 @@ pub fn without_root(setup: Setup) -> Setup {
         return setup;
     }
     let (program, root) = public_copy();
-    setup.by_user(stranger(), program, root)
+    setup.by_user(stranger()).with_program(program).with_root(root)
 }
 
 /// The user of a server without root: whom no other process belongs to. `RLIMIT_NPROC` counts all processes of a user on the
@@ -124,7 +124,7 @@ pub fn has_nsjail() -> bool {
 }
 
 /// The program and the jail root where every user can reach them: where they are, or a copy.
-fn public_copy() -> (PathBuf, PathBuf) {
+pub fn public_copy() -> (PathBuf, PathBuf) {
     let (program, root) = (program(), jail_root());
     if is_public(&program) && is_public(&root) {
         return (program, root);

@@ -75,9 +75,15 @@ impl Setup {
         self
     }
 
-    /// The server runs as this user, who must be able to reach `program` and `root`.
-    pub fn by_user(mut self, user: u32, program: PathBuf, root: PathBuf) -> Self {
-        (self.user, self.program, self.root) = (Some(user), program, root);
+    /// The server runs as this user, who must be able to reach the program and the jail root.
+    pub fn by_user(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// With another jail root than the one that was built, a copy of it.
+    pub fn with_root(mut self, root: PathBuf) -> Self {
+        self.root = root;
         self
     }
 
