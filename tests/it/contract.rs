@@ -122,7 +122,10 @@ fn wrong_fields_are_told(server: &Server, _: Place) {
     let cases = [
         (json!({ "args": {} }), "'args' must be a list"),
         (json!({ "args": {} }), "'args' must be a list"),
-        (json!({ "include": [null] }), "'include' must be a list of strings; known ones are stdout, stderr, usage, isolation"),
+        (
+            json!({ "include": [null] }),
+            "'include' must be a list of strings; known ones are stdout, stderr, usage, isolation",
+        ),
         (json!({ "kwargs": [] }), "'kwargs' must be an object"),
         (json!({ "stdin": 5 }), "'stdin' must be a string"),
         (json!({ "limits": [] }), "'limits' must be an object"),
@@ -154,7 +157,10 @@ fn null_counts_as_absent(server: &Server, _: Place) {
     for (body, sentence) in [
         (&br#"{"script": null}"#[..], "'script' must be a string and included in the request"),
         (br#"{"script": "", "args": null, "args": []}"#, "'args' is given more than once"),
-        (br#"{"script": "", "other": null}"#, "Unknown field 'other'; known fields are script, args, kwargs, stdin, limits, include"),
+        (
+            br#"{"script": "", "other": null}"#,
+            "Unknown field 'other'; known fields are script, args, kwargs, stdin, limits, include",
+        ),
     ] {
         let answer = post(server, body);
         assert_eq!((answer.status, answer.json()), (400, json!({ "error": sentence })));
