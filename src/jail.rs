@@ -78,7 +78,7 @@ pub fn close_inherited(plan: &Plan, handed_in: &mut HandedIn) -> Result<(), Jail
 /// The first step that fails. The process must end: it is neither outside nor in.
 pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Result<Victim, JailError> {
     let steps = Steps::new(plan);
-    let victim = steps.part(Step::OutOfMemoryScore, Victim::open)?;
+    let mut victim = steps.part(Step::OutOfMemoryScore, Victim::open)?;
     steps.take(Step::OutOfMemoryScore, || victim.prefer_zygote())?;
     steps.take(Step::Umask, || {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));

@@ -41,8 +41,7 @@ impl Victim {
         let mut text = [0; 16];
         let length = file.read_at(&mut text, 0).map_err(|error| errno(&error))?;
         let given = std::str::from_utf8(&text[..length]).ok().and_then(|text| text.trim().parse::<i32>().ok());
-        // Whoever started the server may have chosen a higher one, and only a privilege goes below that.
-        Ok(Self { file: Some(file), own: given.ok_or(Errno::EINVAL)?.max(ZYGOTE) })
+        Ok(Self { file: Some(file), own: given.ok_or(Errno::EINVAL)? })
     }
 
     fn set(&self, value: i32) -> Result<(), Errno> {
@@ -52,7 +51,9 @@ impl Victim {
     }
 
     /// This process goes before the supervisor.
-    pub(super) fn prefer_zygote(&self) -> Result<(), Errno> {
+    pub(super) fn prefer_zygote(&mut self) -> Result<(), Errno> {
+        // Whoever started the server may have chosen a higher one, and only a privilege goes below that.
+        self.own = self.own.max(ZYGOTE);
         self.set(self.own)
     }
 
