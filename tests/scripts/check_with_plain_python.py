@@ -272,6 +272,14 @@ def to_json(value, path="result", depth=0, notes=None):
         return items(zip(value._fields, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return items((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+    if hasattr(kind, "__attrs_attrs__"):
+        return items((field.name, getattr(value, field.name)) for field in kind.__attrs_attrs__)
+    if type(getattr(kind, "__fields__", None)) is dict:
+        return go(value.dict(), "", 0)
+    if kind.__name__ == "Row" and kind.__module__ == "sqlite3":
+        if len({*value.keys()}) < len(value):
+            refuse("a row with two columns of one name; name them apart, as SELECT a AS first, b AS second")
+        return items(zip(value.keys(), value))
     if kind is complex:
         return sequence([value.real, value.imag])
     if kind is types.SimpleNamespace:
@@ -333,6 +341,10 @@ def to_json(value, path="result", depth=0, notes=None):
                     pass
             return go(value.rename("value" if value.name is None else value.name).reset_index(), "", 0)
         if kind is pandas.DataFrame:
+            for what, names in ("columns", [*map(str, value.columns)]), ("index levels", value.index.names):
+                for name in names:
+                    if name is not None and names.count(name) > 1:
+                        refuse(f"a DataFrame with two {what} of one name, {name!r}; rename one")
             if not counts_rows(value.index):
                 names = value.index.names
                 try:
