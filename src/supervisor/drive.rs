@@ -91,14 +91,13 @@ pub async fn drive(mut child: Child, terms: &Terms<'_>, told: &[u8], listener: &
     outputs.listener.hear(Event::Started);
     let meter = child.meter();
     // Dropped before the child: once that is reaped, its number may be another's.
-    let mut weight = Weight::new(meter);
+    let mut weight = Weight::new(meter, began);
     let mut most_seen = 0;
     let stop = tokio::select! {
         biased;
         stop = converse(&mut child, told, most_tokens) => stop,
-        stop = watch_limits(meter, terms, began, &mut most_seen) => stop,
+        stop = watch_limits(meter, terms, began, &mut weight, &mut most_seen) => stop,
         () = outputs.drain() => Stop::Flood,
-        never = weight.keep_light() => match never {},
     };
     let stop = match stop {
         Stop::Silent if ends_by_itself(&child, began + limits.wall).await => None,
@@ -204,7 +203,13 @@ fn text_of(reply: &Reply) -> usize {
 
 /// Returns when the wall clock or the processor time runs out, or when the child has more than it may. `most_seen` is the most memory
 /// that it was seen to have.
-async fn watch_limits(meter: Meter, terms: &Terms<'_>, began: Instant, most_seen: &mut u64) -> Stop {
+async fn watch_limits(
+    meter: Meter,
+    terms: &Terms<'_>,
+    began: Instant,
+    weight: &mut Weight,
+    most_seen: &mut u64,
+) -> Stop {
     let limits = &terms.limits;
     let deadline = began + limits.wall;
     let deadline = if supervisor_leaves_out(Layer::WallClock) { began + NEVER } else { deadline };
@@ -233,7 +238,9 @@ async fn watch_limits(meter: Meter, terms: &Terms<'_>, began: Instant, most_seen
                 meter.offer_first();
             }
             terms.shortage.look();
-            if let Some(stop) = meter.holds().and_then(|holds| has_too_much(holds, terms, most_seen)) {
+            let holds = meter.holds();
+            weight.adjust(now, holds.map(|holds| holds.threads));
+            if let Some(stop) = holds.and_then(|holds| has_too_much(holds, terms, most_seen)) {
                 return stop;
             }
             look = now + LOOK;

@@ -11,11 +11,9 @@
 
 use crate::children::child::Meter;
 use crate::sys::priority::{LEAST, can_be_lowered, own_niceness};
-use std::convert::Infallible;
-use std::future::pending;
 use std::sync::OnceLock;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 /// For so long a script is new. Then it is looked at in growing intervals, up to the longest.
 const NEW: Duration = Duration::from_millis(20);
@@ -35,33 +33,34 @@ pub struct Weight {
     own: i32,
     /// The nice value that the script was given, if it was.
     now: Option<i32>,
+    /// When it is looked at next, and how long after the last time; `None` when it is settled.
+    next: Option<(Instant, Duration)>,
 }
 
 impl Weight {
-    /// A script begins.
+    /// Of a script that began then.
     #[must_use]
-    pub fn new(meter: Meter) -> Self {
-        Self { meter, own: own_niceness(), now: None }
+    pub fn new(meter: Meter, began: Instant) -> Self {
+        Self { meter, own: own_niceness(), now: None, next: Some((began + NEW, NEW)) }
     }
 
-    /// Has the script yield as long as it runs.
-    pub async fn keep_light(&mut self) -> Infallible {
-        let mut pause = NEW;
-        loop {
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST);
-            let threads = if is_taken_back() { self.meter.holds().map(|holds| holds.threads) } else { Some(1) };
-            let Some(wanted) = threads.map(|threads| niceness(self.own, threads)) else { continue };
-            if self.now == Some(wanted) {
-                continue;
-            }
-            if self.now.is_none() {
-                self.meter.set_session(OLD_SESSION);
-            }
-            self.now = Some(wanted);
-            if self.meter.set_niceness(wanted).is_err() || !is_taken_back() {
-                return pending().await;
-            }
+    /// Makes the script yield, now and then, as it has so many threads; `None` where the kernel does not tell. Call it each time that
+    /// what the script holds is looked at.
+    pub fn adjust(&mut self, now: Instant, threads: Option<u64>) {
+        let Some((due, pause)) = self.next.filter(|(due, _)| *due <= now) else { return };
+        let pause = (pause * 2).min(LONGEST);
+        self.next = Some((due + pause, pause));
+        let threads = if is_taken_back() { threads } else { Some(1) };
+        let Some(wanted) = threads.map(|threads| niceness(self.own, threads)) else { return };
+        if self.now == Some(wanted) {
+            return;
+        }
+        if self.now.is_none() {
+            self.meter.set_session(OLD_SESSION);
+        }
+        self.now = Some(wanted);
+        if self.meter.set_niceness(wanted).is_err() || !is_taken_back() {
+            self.next = None;
         }
     }
 }
