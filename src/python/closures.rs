@@ -31,45 +31,37 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 // What libffi would write into each closure, but for the address: the closure in the register where its entry expects it, and a
 // jump to that entry, which `ffi_prep_closure_loc` leaves behind the code that it writes into the closure (libffi 3.3 to 3.5,
 // src/x86/ffi64.c and src/aarch64/ffi.c).
+macro_rules! callbacks {
+    ($($instruction:literal),+ $(,)?) => {
+        std::arch::global_asm!(
+            ".pushsection .text.mayfly_callbacks, \"ax\", @progbits",
+            ".balign 32",
+            "mayfly_callbacks:",
+            ".set mayfly_number, 0",
+            ".rept {most}",
+            ".balign 32",
+            $($instruction,)+
+            ".set mayfly_number, mayfly_number + 1",
+            ".endr",
+            ".balign 32",
+            ".popsection",
+            most = const MOST,
+            closures = sym MAYFLY_CLOSURES,
+        );
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
-std::arch::global_asm!(
-    ".pushsection .text.mayfly_callbacks, \"ax\", @progbits",
-    ".balign 32",
-    "mayfly_callbacks:",
-    ".set mayfly_number, 0",
-    ".rept {most}",
-    ".balign 32",
-    "endbr64",
-    "mov r10, qword ptr [rip + {closures} + 8 * mayfly_number]",
-    "jmp qword ptr [r10 + 24]",
-    ".set mayfly_number, mayfly_number + 1",
-    ".endr",
-    ".balign 32",
-    ".popsection",
-    most = const MOST,
-    closures = sym MAYFLY_CLOSURES,
-);
+callbacks!("endbr64", "mov r10, qword ptr [rip + {closures} + 8 * mayfly_number]", "jmp qword ptr [r10 + 24]");
 
 #[cfg(target_arch = "aarch64")]
-std::arch::global_asm!(
-    ".pushsection .text.mayfly_callbacks, \"ax\", @progbits",
-    ".balign 32",
-    "mayfly_callbacks:",
-    ".set mayfly_number, 0",
-    ".rept {most}",
-    ".balign 32",
+callbacks!(
     "hint #34", // bti c
     "adrp x17, {closures} + 8 * mayfly_number",
     "add x17, x17, :lo12:{closures} + 8 * mayfly_number",
     "ldr x17, [x17]",
     "ldr x16, [x17, #16]",
     "br x16",
-    ".set mayfly_number, mayfly_number + 1",
-    ".endr",
-    ".balign 32",
-    ".popsection",
-    most = const MOST,
-    closures = sym MAYFLY_CLOSURES,
 );
 
 unsafe extern "C" {
