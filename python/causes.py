@@ -1,26 +1,21 @@
 """Which function failed: what the innermost frame of a failure was calling, found in its code and not in any message.
 
-Compiled into the server and run beside runner.py, in the jail and after the script. What it answers chooses a hint from a fixed
-table and is no boundary: a script that breaks it gets a poorer hint. It calls nothing of the script's, and reads attributes only
-where that runs no code.
+Compiled into the server and run in runner.py's namespace, whose names it uses, in the jail and after the script. What it answers
+chooses a hint from a fixed table and is no boundary: a script that breaks it gets a poorer hint. It calls nothing of the script's,
+and reads attributes only where that runs no code.
 """
 
 import builtins
 import dis
 import types
 
-SCRIPT = "main.py"
 # So many exceptions of a chain are looked at, and so many instructions of a function.
-CHAIN = 8
+CAUSES = 8
 INSTRUCTIONS = 20_000
 
-_context_of = BaseException.__dict__["__context__"].__get__
-_traceback_of = BaseException.__dict__["__traceback__"].__get__
 _errno_of = OSError.__dict__["errno"].__get__
 _mro_of = type.__dict__["__mro__"].__get__
 _names_of = type.__dict__["__dict__"].__get__
-_qualified_name_of = type.__dict__["__qualname__"].__get__
-_module_of = type.__dict__["__module__"].__get__
 _attribute = object.__getattribute__
 _instructions_of = dis.get_instructions
 _loads = ("LOAD_FAST", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_ATTR", "LOAD_METHOD")
@@ -31,7 +26,7 @@ def cause(error):
     "" if there is none. `called` is "raise" where Python code raised the error itself."""
     called = inside = ""
     number = 0
-    for _ in range(CHAIN):
+    for _ in range(CAUSES):
         entry = _innermost(error)
         if entry is not None:
             called, inside = _called(entry), _inside(entry.tb_frame)

@@ -40,7 +40,7 @@ pub(super) struct Captured {
 
 /// Runs the Python files and takes what they define.
 pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
-    let runner = names(py, &[include_str!("../../python/runner.py")])?;
+    let runner = names(py, &[include_str!("../../python/runner.py"), include_str!("../../python/causes.py")])?;
     let values = names(
         py,
         &[
@@ -49,7 +49,6 @@ pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
             include_str!("../../python/settle.py"),
         ],
     )?;
-    let causes = names(py, &[include_str!("../../python/causes.py")])?;
     let system = py.import("sys")?.dict();
     let take = |from: &Bound<'_, PyDict>, name: &str| -> PyResult<Py<PyAny>> {
         let value = from.get_item(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()))?;
@@ -61,7 +60,7 @@ pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
     Ok(Captured {
         describe: Describe {
             function: take(&runner, "describe")?,
-            cause: take(&causes, "cause")?,
+            cause: take(&runner, "cause")?,
             has_own_root: setup.stdlib.starts_with("/usr/lib/"),
         },
         simplify: Simplify {
