@@ -226,7 +226,8 @@ pub(super) async fn run<H: Handler>(
     wire.client = asks(&front.settings.proxies, wire.client, &head.headers);
     let id = front.ids.take(head.headers.get(REQUEST_ID));
     let route = front.handler.route(head.uri.path());
-    let line = Line::begin(id, &head.method, route, wire.client, front.handler.isolation());
+    let mut line = Line::begin(id, &head.method, route, wire.client, front.handler.isolation());
+    line.is_health_check = front.handler.is_health_check(head.uri.path());
     let (settings, budget) = (Arc::clone(&front.settings), Arc::clone(&front.budget));
     let mut exchange =
         Exchange { head, body: Some(body), wire, settings, budget, busy: None, stream: None, head_held: None, line };
@@ -235,7 +236,7 @@ pub(super) async fn run<H: Handler>(
         Answer::error(head::TOO_LARGE.status, "malformed", head::TOO_LARGE.message).unread()
     } else if !has_room {
         Answer::no_room().unread()
-    } else if let Some(answer) = exchange.is_not_ours().filter(|_| !front.handler.is_health_check(exchange.path())) {
+    } else if let Some(answer) = exchange.is_not_ours().filter(|_| !exchange.line.is_health_check) {
         answer
     } else {
         front.handler.handle(&mut exchange).await
