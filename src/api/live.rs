@@ -109,6 +109,8 @@ enum Stream {
 }
 
 impl Stream {
+    const BOTH: [Self; 2] = [Self::Stdout, Self::Stderr];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -129,8 +131,8 @@ struct State {
     way: Way,
     has_started: bool,
     last_word: Instant,
-    stdout: Text,
-    stderr: Text,
+    /// By [`Stream`].
+    texts: [Text; 2],
 }
 
 /// Where events go.
@@ -161,8 +163,7 @@ impl Outbox {
             way: Way::Kept(Vec::new()),
             has_started: false,
             last_word: Instant::now(),
-            stdout: Text::default(),
-            stderr: Text::default(),
+            texts: [Text::default(), Text::default()],
         };
         Self { form, cap, state: Mutex::new(state) }
     }
@@ -198,11 +199,8 @@ impl Outbox {
 
     fn wrote(&self, stream: Stream, bytes: &[u8]) {
         let mut state = self.lock();
-        let State { way, stdout, stderr, last_word, .. } = &mut *state;
-        let text = match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-        };
+        let State { way, texts, last_word, .. } = &mut *state;
+        let text = &mut texts[stream as usize];
         let said = text.hear(bytes, self.cap);
         *last_word = Instant::now();
         for part in parts(&said) {
@@ -235,16 +233,12 @@ impl Outbox {
     fn end(&self, ran: &Ran) {
         let mut last = Vec::new();
         let mut state = self.lock();
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let text = match stream {
-                Stream::Stdout => &mut state.stdout,
-                Stream::Stderr => &mut state.stderr,
-            };
-            if let Some(rest) = text.rest() {
+        for stream in Stream::BOTH {
+            if let Some(rest) = state.texts[stream as usize].rest() {
                 last.extend(self.text_event(stream, &rest));
             }
         }
-        if let Some(object) = truncated(&state.stdout, &state.stderr) {
+        if let Some(object) = truncated(&state.texts) {
             last.extend(self.form.event("truncated", object.as_bytes()));
         }
         let mut done = format!("{{\"type\":\"done\",\"status\":{},\"body\":", ran.status.as_u16()).into_bytes();
@@ -258,8 +252,9 @@ impl Outbox {
 }
 
 /// Which streams were not sent to their end, as a plain answer says it.
-fn truncated(stdout: &Text, stderr: &Text) -> Option<String> {
-    let cut: Vec<String> = [("stdout", stdout), ("stderr", stderr)]
+fn truncated(texts: &[Text; 2]) -> Option<String> {
+    let cut: Vec<String> = Stream::BOTH
+        .map(|stream| (stream.as_str(), &texts[stream as usize]))
         .into_iter()
         .filter(|(_, text)| text.is_cut)
         .map(|(name, text)| format!("\"{name}\":{{\"kept\":{},\"total\":{}}}", text.kept, text.total))

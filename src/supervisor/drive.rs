@@ -146,30 +146,24 @@ impl Outputs<'_> {
         let most = if supervisor_leaves_out(Layer::OutputFlood) { u64::MAX } else { FLOOD };
         while self.stdout.total() + self.stderr.total() <= most {
             tokio::select! {
-                piece = self.stdout.next() => self.wrote_to_stdout(&piece),
-                piece = self.stderr.next() => self.wrote_to_stderr(&piece),
+                piece = self.stdout.next() => wrote(&mut self.stdout, Event::Stdout, self.listener, &piece),
+                piece = self.stderr.next() => wrote(&mut self.stderr, Event::Stderr, self.listener, &piece),
             }
         }
     }
 
     fn take_rest(&mut self) {
         let (stdout, stderr) = (self.stdout.rest(), self.stderr.rest());
-        self.wrote_to_stdout(&stdout);
-        self.wrote_to_stderr(&stderr);
+        wrote(&mut self.stdout, Event::Stdout, self.listener, &stdout);
+        wrote(&mut self.stderr, Event::Stderr, self.listener, &stderr);
     }
+}
 
-    fn wrote_to_stdout(&mut self, piece: &[u8]) {
-        if !piece.is_empty() {
-            self.stdout.keep(piece);
-            self.listener.hear(Event::Stdout(piece));
-        }
-    }
-
-    fn wrote_to_stderr(&mut self, piece: &[u8]) {
-        if !piece.is_empty() {
-            self.stderr.keep(piece);
-            self.listener.hear(Event::Stderr(piece));
-        }
+/// A piece of output goes to what is kept and to whoever listens.
+fn wrote<'a>(output: &mut Output, event: fn(&'a [u8]) -> Event<'a>, listener: &mut dyn Listener, piece: &'a [u8]) {
+    if !piece.is_empty() {
+        output.keep(piece);
+        listener.hear(event(piece));
     }
 }
 
