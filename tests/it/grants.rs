@@ -10,7 +10,7 @@ use driver::server::{Server, Setup, eventually};
 use driver::tests;
 use libtest_mimic::Trial;
 use nix::libc::{CLONE_NEWUSER, SYS_clone, SYS_unshare};
-use nix::unistd::geteuid;
+use nix::unistd::{Pid, geteuid};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
@@ -157,6 +157,8 @@ fn where_the_kernel_counts_all_together_the_supervisor_counts() {
     // As many as are said.
     let few = "import threading, time\ndef main():\n    made = [threading.Thread(target=time.sleep, args=(0.3,)) for _ in range(63)]\n    \
                [one.start() for one in made]\n    [one.join() for one in made]\n    return len(made)";
+    let threads = |pid: &Pid| std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    eventually("all of its threads are gone", || server.children().iter().map(threads).sum::<usize>() < 64);
     server.check(few, &json!(63));
 }
 

@@ -5,8 +5,10 @@ use driver::lone_tests;
 use driver::server::{Setup, program};
 use libtest_mimic::Trial;
 use serde_json::json;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub fn trials() -> Vec<Trial> {
     lone_tests![slow_readers_hold_a_share_of_the_memory]
@@ -18,9 +20,9 @@ pub struct SmallMachine(pub PathBuf);
 impl SmallMachine {
     /// `files`: each file's name and the number in it.
     pub fn new(files: &[(&str, u64)]) -> Self {
-        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
-        let path =
-            std::env::temp_dir().join(format!("mayfly-small-machine-{}-{}", std::process::id(), names.join("-")));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("mayfly-small-machine-{}-{number}", std::process::id()));
         let written = files.iter().map(|(name, number)| format!("echo {number} > /sys/fs/cgroup/{name} && "));
         let inside = format!("mount -t tmpfs none /sys/fs/cgroup && {}exec \"$0\" \"$@\"", written.collect::<String>());
         let as_root = if nix::unistd::geteuid().is_root() { "" } else { "--user --map-root-user" };
@@ -29,8 +31,12 @@ impl SmallMachine {
             "#!/bin/sh\nexec unshare {as_root} --mount --propagation private sh -c '{inside}' '{}' \"$@\"\n",
             program.display()
         );
-        std::fs::write(&path, text).expect("a file");
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("it can be executed");
+        // Not written by this process: a program that another test starts just then would have it open, and it could not be executed.
+        let mut install = Command::new("install");
+        install.args(["-m", "755", "/dev/stdin"]).arg(&path).stdin(Stdio::piped());
+        let mut install = install.spawn().expect("install can be started");
+        install.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+        assert!(install.wait().expect("a child of ours").success(), "{} can be made", path.display());
         Self(path)
     }
 }
