@@ -7,8 +7,9 @@
 //! Nothing here waits for one process while others are dead. A process that waits for a disk does not end before the disk has
 //! answered, whatever signal it got: it keeps its own place, is counted, and delays nobody.
 //!
-//! Nobody waits for most of the dead, so they are looked for in batches: waking a thread for each costs more than the call. As
-//! soon as somebody waits for one of them, or for its place, they are looked for at once and then at growing intervals.
+//! Nobody waits for most of the dead, so they are looked for in batches: waking a thread for each costs more than the call. The
+//! sooner one of them is wanted, or its place, the smaller is its batch. None is looked at when it comes: a killed process takes a
+//! while to end.
 
 use super::nsjail;
 use super::slots::Slot;
@@ -26,9 +27,15 @@ use tokio::sync::oneshot;
 /// How long a process that nobody waits for may stay a zombie while others join it.
 const BATCH_TIME: Duration = Duration::from_millis(10);
 
-/// How soon a process that somebody waits for is looked at again: a killed one is gone in 0.1 to 0.5 ms, a large one in more. The
-/// interval doubles up to [`BATCH_TIME`].
-const FIRST_LOOK: Duration = Duration::from_micros(100);
+/// How soon a process is looked at that is wanted so much: a killed one is gone in 0.1 to 0.5 ms, a large one in more. From look to
+/// look the interval doubles, up to [`BATCH_TIME`].
+fn first_look(wanted: Wanted) -> Duration {
+    match wanted {
+        Wanted::Now => Duration::from_micros(100),
+        Wanted::Soon => Duration::from_millis(1),
+        Wanted::Later => BATCH_TIME,
+    }
+}
 
 /// How often strays are looked for, and how old one is at least: older than a child that a zygote may still tell of.
 const ROUND: Duration = Duration::from_secs(5);
@@ -36,10 +43,21 @@ const ROUND: Duration = Duration::from_secs(5);
 /// A killed process that is not gone after this counts as one that does not end.
 const OVERDUE: Duration = Duration::from_secs(1);
 
+/// How much somebody wants a process to be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wanted {
+    /// Somebody waits for it.
+    Now,
+    /// Somebody may wait for it before long.
+    Soon,
+    /// Nobody does.
+    Later,
+}
+
 /// Where a script runs, until its process is gone. Dropping it frees the place.
 pub trait Place: Debug + Send + Sync {
-    /// Whether somebody may be waiting for it.
-    fn is_wanted(&self) -> bool;
+    /// How much it is wanted.
+    fn wanted(&self) -> Wanted;
 
     /// Its process does not end: nobody should wait for it.
     fn stays(&self);
@@ -63,10 +81,10 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     dying: Vec<Dying>,
-    /// When the first of them came.
-    since: Option<Instant>,
-    /// Somebody waits for one of them.
-    urgent: bool,
+    /// When the first of them is to be looked at.
+    due: Option<Instant>,
+    /// Until when the thread sleeps, unless it is woken.
+    sleeps_until: Option<Instant>,
     /// Processes that somebody will hand over in the end.
     expected: HashSet<Pid>,
 }
@@ -92,33 +110,35 @@ impl Queue {
     }
 
     fn add(&self, dying: Dying) {
-        let urgent = dying.ended.is_some() || dying.place.as_ref().is_some_and(|place| place.is_wanted());
+        let due = dying.since + first_look(dying.wanted());
         let mut waiting = self.lock();
-        let wake = urgent || waiting.dying.is_empty();
-        waiting.urgent |= urgent;
-        waiting.since.get_or_insert(dying.since);
+        waiting.due = Some(waiting.due.map_or(due, |before| before.min(due)));
         waiting.dying.push(dying);
+        let wake = waiting.sleeps_until.is_some_and(|until| due < until);
+        if wake {
+            // Whoever comes next finds it awake.
+            waiting.sleeps_until = Some(due);
+        }
         drop(waiting);
         if wake {
             self.wake.notify_one();
         }
     }
 
-    /// Sleeps until somebody waits for a process, a batch is complete, or `look`; takes who came meanwhile. Tells whether it was
-    /// urgent.
-    fn next(&self, look: Instant, dying: &mut Vec<Dying>) -> bool {
+    /// Sleeps until `look`, or until somebody who comes meanwhile is to be looked at; takes those.
+    fn next(&self, look: Instant, dying: &mut Vec<Dying>) {
         let mut waiting = self.lock();
         loop {
-            let due = waiting.since.map_or(look, |since| look.min(since + BATCH_TIME));
+            let due = waiting.due.map_or(look, |due| due.min(look));
             let now = Instant::now();
-            if waiting.urgent || due <= now {
+            if due <= now {
                 break;
             }
+            waiting.sleeps_until = Some(due);
             waiting = self.wake.wait_timeout(waiting, due - now).unwrap_or_else(PoisonError::into_inner).0;
         }
-        waiting.since = None;
+        (waiting.due, waiting.sleeps_until) = (None, None);
         dying.append(&mut waiting.dying);
-        std::mem::take(&mut waiting.urgent)
     }
 
     /// Looks at each process once; those that are gone are reaped and left out.
@@ -175,15 +195,14 @@ impl Queue {
         let (mut dying, mut pause, mut round) = (Vec::new(), BATCH_TIME, Instant::now() + ROUND);
         loop {
             let look = if dying.is_empty() { round } else { round.min(Instant::now() + pause) };
-            let urgent = self.next(look, &mut dying);
             let before = dying.len();
+            self.next(look, &mut dying);
+            let has_come = dying.len() > before;
+            let all = dying.len();
             self.look(&mut dying);
-            pause = if urgent || dying.len() < before { FIRST_LOOK } else { (pause * 2).min(BATCH_TIME) };
-            let is_wanted =
-                |one: &Dying| one.ended.is_some() || one.place.as_ref().is_some_and(|place| place.is_wanted());
-            if !dying.iter().any(is_wanted) {
-                pause = BATCH_TIME;
-            }
+            let wanted = dying.iter().map(Dying::wanted).min().unwrap_or(Wanted::Later);
+            let has_moved = has_come || dying.len() < all;
+            pause = if has_moved { first_look(wanted) } else { (pause * 2).clamp(first_look(wanted), BATCH_TIME) };
             if Instant::now() >= round {
                 self.reap_strays();
                 round = Instant::now() + ROUND;
@@ -193,6 +212,14 @@ impl Queue {
 }
 
 impl Dying {
+    fn wanted(&self) -> Wanted {
+        match (&self.ended, &self.place) {
+            (Some(_), _) => Wanted::Now,
+            (None, Some(place)) => place.wanted(),
+            (None, None) => Wanted::Later,
+        }
+    }
+
     fn finish(self, reaped: Result<Option<Ended>, nix::errno::Errno>) {
         let Self { pid, slot, place, ended, .. } = self;
         if slot.is_none() {

@@ -12,7 +12,7 @@
 //! come than leave. It stands. Then only as many may wait as there are places, so that waiting takes no longer than running, until a
 //! second has passed in which nobody was sent away.
 
-use crate::children::reaper::Place;
+use crate::children::reaper::{Place, Wanted};
 use crate::client::Network;
 use crate::outcome::Refusal;
 use std::collections::{HashMap, VecDeque};
@@ -118,10 +118,14 @@ impl Drop for Permit {
 
 impl Place for Permit {
     /// Also when places are about to run short: who comes next must not find one taken by a script that is over.
-    fn is_wanted(&self) -> bool {
-        self.home.as_ref().is_some_and(|(home, _)| {
+    fn wanted(&self) -> Wanted {
+        self.home.as_ref().map_or(Wanted::Later, |(home, _)| {
             let state = home.lock();
-            state.waiting > 0 || 2 * state.taken >= home.places
+            match () {
+                () if state.waiting > 0 || state.taken >= home.places => Wanted::Now,
+                () if 2 * state.taken >= home.places => Wanted::Soon,
+                () => Wanted::Later,
+            }
         })
     }
 

@@ -30,7 +30,6 @@ const OLD_SESSION: i32 = 10;
 #[derive(Debug)]
 pub struct Weight {
     meter: Meter,
-    own: i32,
     /// The nice value that the script was given, if it was.
     now: Option<i32>,
     /// When it is looked at next, and how long after the last time; `None` when it is settled.
@@ -41,7 +40,7 @@ impl Weight {
     /// Of a script that began then.
     #[must_use]
     pub fn new(meter: Meter, began: Instant) -> Self {
-        Self { meter, own: own_niceness(), now: None, next: Some((began + NEW, NEW)) }
+        Self { meter, now: None, next: Some((began + NEW, NEW)) }
     }
 
     /// Makes the script yield, now and then, as it has so many threads; `None` where the kernel does not tell. Call it each time that
@@ -51,7 +50,7 @@ impl Weight {
         let pause = (pause * 2).min(LONGEST);
         self.next = Some((due + pause, pause));
         let threads = if is_taken_back() { threads } else { Some(1) };
-        let Some(wanted) = threads.map(|threads| niceness(self.own, threads)) else { return };
+        let Some(wanted) = threads.map(|threads| niceness(own(), threads)) else { return };
         if self.now == Some(wanted) {
             return;
         }
@@ -70,9 +69,15 @@ impl Drop for Weight {
         if self.now.is_some() && is_taken_back() {
             self.meter.set_session(0);
             // It may have ended.
-            let _ = self.meter.set_niceness(self.own);
+            let _ = self.meter.set_niceness(own());
         }
     }
+}
+
+/// The server's own nice value, which a script begins with.
+fn own() -> i32 {
+    static OWN: OnceLock<i32> = OnceLock::new();
+    *OWN.get_or_init(own_niceness)
 }
 
 /// Whether a script that yields can be given its share back.

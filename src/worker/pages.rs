@@ -15,6 +15,9 @@ use std::ops::Range;
 /// What holds less than this would cost more as a huge page than it saves.
 const WORTH_IT: usize = HUGE / 4;
 
+/// The same for the program's code and constants: each child saves the faults that map them, and the pages are few.
+const WORTH_IT_FOR_PROGRAM: usize = HUGE / 32;
+
 /// Arranges the memory of a zygote that has all it will ever have, and finds out what its children will write to.
 pub fn settle(own_proc: &OwnProc, alone: &Alone, interpreter: &Interpreter, pins: Option<Pins>) -> Written {
     // What /proc tells of a process's pages is root's alone to read while the process can't be traced; `seal_zygote` makes
@@ -57,10 +60,10 @@ fn window_of(segment: &Range<usize>, mappings: &[Mapping]) -> Range<usize> {
         !mappings.iter().any(|mapping| mapping.range().start < range.end && range.start < mapping.range().end)
     };
     let mut window = segment.start / HUGE * HUGE..segment.end.next_multiple_of(HUGE);
-    if !is_free(window.start..segment.start) || window.start + HUGE - segment.start < WORTH_IT {
+    if !is_free(window.start..segment.start) || window.start + HUGE - segment.start < WORTH_IT_FOR_PROGRAM {
         window.start += HUGE;
     }
-    if !is_free(segment.end..window.end) || segment.end - (window.end - HUGE) < WORTH_IT {
+    if !is_free(segment.end..window.end) || segment.end - (window.end - HUGE) < WORTH_IT_FOR_PROGRAM {
         window.end -= HUGE;
     }
     window
