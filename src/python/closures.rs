@@ -10,7 +10,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// How many callbacks can exist at once. Each has its own code, of [`CODE`] bytes.
-const MOST: usize = 1024;
+const MOST: usize = 4096;
 
 /// The distance from one piece of code to the next, in bytes.
 const CODE: usize = 32;

@@ -65,7 +65,7 @@ fn of_call(name: &str, errno: Errno, place: &Place) -> Option<String> {
             return Some(format!("a script can have {} threads at once, its first included", place.threads));
         }
         ("parser", "stack") => "the source is nested too deeply to be compiled",
-        ("ctypes", "CFUNCTYPE") => "1,024 callbacks of C code can exist at once",
+        ("ctypes", "CFUNCTYPE") => "4,096 callbacks of C code can exist at once",
         ("tempfile", "_get_default_tempdir") if place.tmp.is_none() => NO_FILES,
         ("_sqlite3" | "sqlite3", "connect") if place.tmp.is_none() => {
             "no file can be written at this isolation level; connect to \":memory:\""

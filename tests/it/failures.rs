@@ -311,7 +311,7 @@ fn memory_that_is_there_is_not_said_to_have_run_out(server: &Server, place: Plac
         ),
         (
             "import ctypes\ndef main():\n    kind = ctypes.CFUNCTYPE(None)\n    held = [kind(print) for _ in range(5000)]",
-            "MemoryError (1,024 callbacks of C code can exist at once)",
+            "MemoryError (4,096 callbacks of C code can exist at once)",
         ),
     ];
     for (script, error) in scripts {
