@@ -3,6 +3,7 @@
 //! Runs in the supervisor. It never runs a script and holds no byte of a request: a child leaves here jailed, ready and
 //! unused, and comes back dead.
 
+pub mod cgroups;
 pub mod child;
 pub mod cold;
 pub mod command;

@@ -20,7 +20,7 @@ mod victim;
 pub use self::identity::slot_id;
 pub use self::landlock::{Ruleset, make as make_ruleset};
 pub use self::limits::{ChildLimits, OPEN_FILES};
-pub use self::plan::{Counting, Ids, MAX_THREADS, MAX_THREADS_TOGETHER, Parentage, Paths, Plan, TMP_INODES};
+pub use self::plan::{Counting, Ids, Joining, MAX_THREADS, MAX_THREADS_TOGETHER, Parentage, Paths, Plan, TMP_INODES};
 pub use self::take::Steps;
 pub use self::victim::Victim;
 pub use crate::step::{JailError, Step};
@@ -47,6 +47,12 @@ const SHARED_NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWNS
 const CHILD_NAMESPACES: CloneFlags =
     CloneFlags::CLONE_NEWPID.union(CloneFlags::CLONE_NEWNS).union(CloneFlags::CLONE_NEWIPC);
 
+/// Those of the shared ones that children must have for themselves. A zygote in a control group namespace of its own can't clone into
+/// groups that are beside it, where such namespaces are boundaries (`nsdelegate` in `cgroups(7)`).
+fn child_namespaces(plan: &Plan) -> CloneFlags {
+    if plan.joining == Joining::Cloned { CloneFlags::CLONE_NEWCGROUP } else { CloneFlags::empty() }
+}
+
 /// The flags of a child's clone: a sibling of its zygote where the kernel grants it, so that the supervisor is its parent; at
 /// level `full` in namespaces of its own.
 #[must_use]
@@ -57,7 +63,7 @@ pub fn clone_flags(plan: &Plan) -> CloneFlags {
         Parentage::Adopted => CloneFlags::empty(),
     };
     match plan.level {
-        Level::Full => steps.flags(parentage | CHILD_NAMESPACES),
+        Level::Full => steps.flags(parentage | child_namespaces(plan) | CHILD_NAMESPACES),
         Level::Seccomp | Level::Nsjail => steps.flags(parentage),
     }
 }
@@ -89,7 +95,8 @@ pub fn prepare(plan: &Plan, map_ids: impl FnOnce() -> Result<(), Errno>) -> Resu
             identity::clear_groups_where_allowed();
             steps.take(Step::UserNamespace, || nix::sched::unshare(CloneFlags::CLONE_NEWUSER))?;
             steps.take(Step::IdMap, map_ids)?;
-            steps.take(Step::SharedNamespaces, || nix::sched::unshare(steps.flags(SHARED_NAMESPACES)))?;
+            let shared = SHARED_NAMESPACES.difference(child_namespaces(plan));
+            steps.take(Step::SharedNamespaces, || nix::sched::unshare(steps.flags(shared)))?;
             steps.take(Step::HostName, || nix::unistd::sethostname("mayfly"))?;
             steps.take(Step::PrivateMounts, root::make_private)?;
             steps.take(Step::BindRoot, || root::bind(&plan.root))?;

@@ -41,6 +41,8 @@ names! {
         NoCapabilities => "no-capabilities",
         /// All limits that the kernel keeps, together.
         ResourceLimits => "resource-limits",
+        /// A control group that bounds memory and threads, and weighs each script the same.
+        OwnCgroup => "own-cgroup",
         /// Nothing is open but the channel and the outputs.
         Descriptors => "descriptors",
         /// The supervisor's deadline and its watch over processor time.

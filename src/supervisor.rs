@@ -9,6 +9,7 @@ pub mod hint;
 pub mod output;
 pub mod routing;
 mod shortage;
+mod start_error;
 pub mod verdict;
 mod weight;
 
@@ -16,7 +17,9 @@ use self::admission::{Admission, Stay};
 use self::drive::Terms;
 use self::hint::Place;
 use self::shortage::Shortage;
+pub use self::start_error::StartError;
 use crate::capabilities::Capabilities;
+use crate::children::cgroups::{Cgroups, Refused};
 use crate::children::child::Child;
 use crate::children::cold::ColdStart;
 use crate::children::launcher::Launcher;
@@ -28,7 +31,7 @@ use crate::client::Client;
 use crate::config::{Config, Refill, StartPath};
 use crate::events::Listener;
 use crate::fault::Faults;
-use crate::jail::{ChildLimits, Ids, MAX_THREADS, Plan, TMP_INODES};
+use crate::jail::{ChildLimits, Ids, Joining, MAX_THREADS, Plan, TMP_INODES};
 use crate::job::{Job, Limits};
 use crate::level::Level;
 use crate::machine::memory::Memory;
@@ -39,54 +42,8 @@ use crate::survey::layers::layers;
 use crate::survey::manifest::{Manifest, top};
 use crate::wire::{self, Down, JobFrame};
 use std::collections::BTreeSet;
-use std::fmt;
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// Why the supervisor can't start.
-#[derive(Debug)]
-pub enum StartError {
-    /// A thread could not be made.
-    Thread(io::Error),
-    /// The jail root's manifest can't be read.
-    Manifest(io::Error),
-    /// The program and the jail root belong to different `CPython`s: extension modules would not load.
-    Mismatch {
-        /// The program's.
-        linked: String,
-        /// The jail root's.
-        root: String,
-    },
-    /// No level that was asked for is available: what was tried.
-    Isolation(Vec<Attempt>),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Thread(error) => write!(f, "can't start a thread: {error}"),
-            Self::Manifest(error) => {
-                write!(f, "can't read the jail root's mayfly.json: {error}; run `make build` to make a new jail root")
-            }
-            Self::Mismatch { linked, root } => write!(
-                f,
-                "this program embeds CPython {linked}, but the jail root was made for {root}; run `make build` to rebuild both"
-            ),
-            Self::Isolation(attempts) => {
-                f.write_str("this machine doesn't provide the isolation asked for")?;
-                for attempt in attempts {
-                    if let Err(why) = &attempt.result {
-                        write!(f, "; {}: {why}", attempt.level)?;
-                    }
-                }
-                f.write_str("; run `mayfly doctor` for what to change")
-            }
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// A service that could make no child for so long is not alive: what a process has gathered may be the cause.
 const STUCK: Duration = Duration::from_secs(30);
@@ -114,6 +71,8 @@ pub struct Supervisor {
     source: Source,
     launcher: Launcher,
     reaper: Reaper,
+    /// The control groups of children, or why there are none.
+    cgroups: Result<Cgroups, Refused>,
     draining: AtomicBool,
 }
 
@@ -125,7 +84,6 @@ impl Supervisor {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let launcher = Launcher::start().map_err(StartError::Thread)?;
         let reaper = Reaper::start().map_err(StartError::Thread)?;
-        let slots = Slots::default();
         let manifest = Manifest::read(&config).map_err(StartError::Manifest)?;
         let linked = crate::python::linked_version();
         if linked != manifest.python {
@@ -133,9 +91,15 @@ impl Supervisor {
         }
         // For kernels where a zygote's children become the supervisor's only by adoption.
         crate::sys::adopt_orphans().map_err(|errno| StartError::Thread(errno.into()))?;
+        // Before any process is started, which would be in a group that is to have no members.
+        let cgroups = Cgroups::prepare();
+        let slots = Slots::new(cgroups.as_ref().ok().cloned());
         let tools = Tools { config: &config, manifest: &manifest, launcher: &launcher, reaper: &reaper, slots: &slots };
         let attempts = tools.choose(config.isolation).await;
         let Some(Ok(plan)) = attempts.last().map(|attempt| attempt.result.as_ref()) else {
+            if let Ok(cgroups) = &cgroups {
+                cgroups.remove();
+            }
             return Err(StartError::Isolation(attempts));
         };
         let plan = plan.clone();
@@ -181,6 +145,7 @@ impl Supervisor {
             source,
             launcher,
             reaper,
+            cgroups,
             draining: AtomicBool::new(false),
             config,
         })
@@ -202,6 +167,18 @@ impl Supervisor {
     #[must_use]
     pub fn has_own_ids(&self) -> bool {
         self.plan.ids != Ids::Shared
+    }
+
+    /// Whether each child has a control group of its own.
+    #[must_use]
+    pub fn has_own_cgroups(&self) -> bool {
+        self.plan.joining != Joining::No
+    }
+
+    /// The control groups of zygotes and children, to be removed when those are gone.
+    #[must_use]
+    pub fn cgroups(&self) -> Option<Cgroups> {
+        self.cgroups.as_ref().ok().cloned()
     }
 
     /// Levels that were tried and are not available, and why.
@@ -378,7 +355,7 @@ impl Service for Supervisor {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let layers = layers(&self.plan, &self.attempts);
+        let layers = layers(&self.plan, &self.attempts, &self.cgroups);
         let tmp_bytes = if self.plan.has_tmp() { self.config.tmp_size.0 } else { 0 };
         Capabilities::new(
             &self.config,

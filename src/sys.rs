@@ -15,7 +15,7 @@ pub mod priority;
 mod process_end;
 
 pub use clone::{
-    ByAnother, Cloned, NewProcess, ThreadIdAddress, bare_fork, can_fork, clone_by_another, clone_process,
+    ByAnother, Cloned, NewProcess, ThreadIdAddress, bare_fork, can_fork, clone_by_another, clone_into, clone_process,
     thread_id_address,
 };
 pub use descriptors::{HandedIn, OneWay, to_the_end};

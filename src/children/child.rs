@@ -2,6 +2,7 @@
 //!
 //! Runs in the supervisor. Whoever drops a child kills it; every child is reaped.
 
+use super::launcher::Launcher;
 use super::reaper::{Place, Reaper};
 use super::slots::Slot;
 use super::zygote::Newborn;
@@ -137,11 +138,40 @@ impl Child {
                 if let Hello::Ready { cpu_ns, own } = hello {
                     self.cpu_at_ready = Duration::from_nanos(cpu_ns);
                     self.own_memory = own;
+                    if let Some(slot) = &self.slot {
+                        slot.bound(self.made.memory, own).map_err(NotReady::Jail)?;
+                    }
                 }
                 Ok(hello)
             }
             Ok(Up::Done(_)) | Err(_) => Err(NotReady::Silent),
         }
+    }
+
+    /// Sees that it is in the control group of its slot, where there is one.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn join(&self, launcher: &Launcher) -> Result<(), JailError> {
+        let failed = |errno: Errno| JailError { step: Step::Clone, errno: errno as i32 };
+        let Some(slot) = &self.slot else { return Ok(()) };
+        // nsjail was moved when it was started.
+        if let (Some(group), None) = (slot.to_move_into(), self.inside) {
+            launcher.place(self.pid, group).await.map_err(|error| failed(errno_of(&error)))?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is in the control group of its slot; true where there is none.
+    #[must_use]
+    pub fn has_joined(&self) -> bool {
+        self.slot.as_ref().is_none_or(|slot| slot.has(self.inside.unwrap_or(self.pid)))
+    }
+
+    /// Whether the kernel killed it because it held more than its control group may; asked once.
+    #[must_use]
+    pub fn ran_out_of_memory(&self) -> bool {
+        self.slot.as_ref().is_some_and(Slot::ran_out_of_memory)
     }
 
     /// The script of a request runs in it from now on: the place is free when the process is gone.
@@ -180,6 +210,9 @@ impl Child {
     /// `EPERM` where the kernel does not let the supervisor; a child made with these limits will do.
     pub fn adjust(&mut self, limits: &Limits, cpu_seconds: u64) -> Result<(), Errno> {
         if limits.memory.0 != self.made.memory {
+            if let Some(slot) = &self.slot {
+                slot.bound(limits.memory.0, self.own_memory).map_err(|error| Errno::from_raw(error.errno))?;
+            }
             let address_space = self.made.address_space.saturating_add(limits.memory.0);
             sys::set_limit_of(self.pid, Resource::RLIMIT_AS, address_space)?;
             self.made.memory = limits.memory.0;
@@ -335,6 +368,10 @@ pub enum Mute {
     Closed,
     /// What came is nothing that a child says.
     Forged,
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32))
 }
 
 /// Receives what there is and appends it, `most` bytes at most; 0 is the end.

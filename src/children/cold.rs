@@ -58,7 +58,7 @@ impl ColdStart {
 
     async fn start(&self, preload: Vec<String>, limits: Limits) -> Result<Child, ZygoteError> {
         let role = Role::Cold { preload };
-        let slot = self.slots.take();
+        let slot = self.slots.take(&self.plan).map_err(ZygoteError::Jail)?;
         let (command, complaints) = match self.plan.level {
             Level::Nsjail => {
                 let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "no nsjail program on PATH");
@@ -78,15 +78,22 @@ impl ColdStart {
     }
 
     async fn bring_up(&self, role: Role, command: Command, slot: Slot, limits: Limits) -> Result<Child, ZygoteError> {
-        let mut parent = Zygote::start(&self.launcher, &self.reaper, &self.plan, role, command).await?;
+        let group = match self.plan.level {
+            // The process becomes the child itself.
+            Level::Nsjail => slot.to_move_into(),
+            Level::Full | Level::Seccomp => self.slots.group_of_zygotes(&self.plan),
+        };
+        let mut parent = Zygote::start(&self.launcher, &self.reaper, &self.plan, role, command, group).await?;
         let spawn = Spawn::for_job(slot.number(), limits.memory.0, limits.cpu);
         // The interpreter that it starts is not there yet, and its size is not known here.
         let made = Made::by(spawn, 0);
-        let reaper = self.reaper.clone();
+        let (launcher, reaper) = (self.launcher.clone(), self.reaper.clone());
         // In a task of its own, to its end: a client that goes away in between must not leave a child that nobody knows of.
         let born = tokio::spawn(async move {
-            let newborn = parent.spawn(spawn).await?;
-            Child::new(newborn, slot, reaper, made).map_err(ZygoteError::Start)
+            let newborn = parent.spawn(spawn, &slot).await?;
+            let child = Child::new(newborn, slot, reaper, made).map_err(ZygoteError::Start)?;
+            child.join(&launcher).await.map_err(ZygoteError::Jail)?;
+            Ok::<Child, ZygoteError>(child)
         });
         let mut child = born.await.map_err(|_| ZygoteError::Gone)??;
         match child.hello().await? {

@@ -227,6 +227,7 @@ mod tests {
             counting: crate::jail::Counting::Alone,
             paths: crate::jail::Paths { chroot: false, landlock: false, beneath: false },
             parentage: crate::jail::Parentage::Sibling,
+            joining: crate::jail::Joining::No,
             tmp_bytes: 4096,
             tmp_inodes: Some(TMP_INODES),
             faults: crate::fault::Faults::default(),

@@ -343,7 +343,9 @@ impl Shared {
         let role = Role::Warm { preload };
         let command = command(&self.recipe.plan, &role);
         let began = Instant::now();
-        let zygote = Zygote::start(&self.launcher, &self.reaper, &self.recipe.plan, role, command).await?;
+        let plan = &self.recipe.plan;
+        let group = self.slots.group_of_zygotes(plan);
+        let zygote = Zygote::start(&self.launcher, &self.reaper, plan, role, command, group).await?;
         let warm = zygote.warm();
         for (module, why) in &warm.missing {
             tracing::warn!(zygote = self.recipe.name, module, why, "a module could not be preloaded");

@@ -3,10 +3,12 @@
 //! Runs in the supervisor. A zygote runs no request's code, but it is still only believed in what it can't lie about: a
 //! child it claims to have made is waited for by its pid, and an answer that is late or odd ends the zygote.
 
+use super::cgroups::Cgroup;
 use super::child::NotReady;
 use super::command::command;
 use super::launcher::{Launcher, Process};
 use super::reaper::Reaper;
+use super::slots::Slot;
 use crate::jail::{Ids, JailError, Plan, Step};
 use crate::level::Level;
 use crate::orders::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
@@ -14,14 +16,17 @@ use crate::outcome::Refusal;
 use crate::sys;
 use crate::sys::message::{self, Received};
 use crate::wire;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, setsockopt, socketpair, sockopt,
+};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, IoSlice, Write as _};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -119,7 +124,7 @@ pub struct Zygote {
 }
 
 impl Zygote {
-    /// Starts a process and waits until it is warm.
+    /// Starts a process, in `group`, and waits until it is warm.
     ///
     /// # Errors
     /// See [`ZygoteError`].
@@ -129,9 +134,10 @@ impl Zygote {
         plan: &Plan,
         role: Role,
         command: Command,
+        group: Option<Arc<Cgroup>>,
     ) -> Result<Self, ZygoteError> {
         let plan = &Plan { faults: plan.faults.for_next_zygote(), ..plan.clone() };
-        let mut zygote = Self::launch(launcher, reaper, plan.level, command).await?;
+        let mut zygote = Self::launch(launcher, reaper, plan.level, command, group).await?;
         let warm_up = async {
             zygote.say(&Order::Setup { plan: plan.clone(), role }).await?;
             loop {
@@ -159,7 +165,7 @@ impl Zygote {
     /// See [`ZygoteError`].
     pub async fn probe(launcher: &Launcher, reaper: &Reaper, plan: &Plan) -> Result<Found, ZygoteError> {
         let command = command(plan, &Role::Probe);
-        let zygote = Self::launch(launcher, reaper, plan.level, command).await?;
+        let zygote = Self::launch(launcher, reaper, plan.level, command, None).await?;
         zygote.say(&Order::Setup { plan: plan.clone(), role: Role::Probe }).await?;
         match tokio::time::timeout(SPAWN_TIME, zygote.hear()).await {
             Ok(Ok(Said { word: Word::Found(found), .. })) => Ok(found),
@@ -169,13 +175,19 @@ impl Zygote {
         }
     }
 
-    async fn launch(launcher: &Launcher, reaper: &Reaper, level: Level, command: Command) -> Result<Self, ZygoteError> {
+    async fn launch(
+        launcher: &Launcher,
+        reaper: &Reaper,
+        level: Level,
+        command: Command,
+        group: Option<Arc<Cgroup>>,
+    ) -> Result<Self, ZygoteError> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
             .map_err(|errno| ZygoteError::Start(errno.into()))?;
         if level == Level::Nsjail {
             setsockopt(&ours, sockopt::PassCred, &true).map_err(|errno| ZygoteError::Start(errno.into()))?;
         }
-        let process = launcher.launch(command, theirs, reaper.clone()).await.map_err(ZygoteError::Start)?;
+        let process = launcher.launch(command, theirs, group, reaper.clone()).await.map_err(ZygoteError::Start)?;
         let control = sys::watch(ours, Interest::READABLE | Interest::WRITABLE)
             .map_err(|(_, error)| ZygoteError::Start(error))?;
         Ok(Self { process: Some(process), control, warm: Warm::default(), level })
@@ -191,17 +203,17 @@ impl Zygote {
     ///
     /// # Errors
     /// As [`Self::newborn`].
-    pub async fn spawn(&mut self, spawn: Spawn) -> Result<Newborn, ZygoteError> {
-        self.order(spawn).await?;
+    pub async fn spawn(&mut self, spawn: Spawn, slot: &Slot) -> Result<Newborn, ZygoteError> {
+        self.order(spawn, slot).await?;
         self.newborn().await
     }
 
-    /// Orders one child more; [`Self::newborn`] gives them in the order they were asked for.
+    /// Orders one child more, for `slot`; [`Self::newborn`] gives them in the order they were asked for.
     ///
     /// # Errors
     /// The zygote is to be replaced.
-    pub async fn order(&self, spawn: Spawn) -> Result<(), ZygoteError> {
-        self.say(&Order::Spawn(spawn)).await
+    pub async fn order(&self, spawn: Spawn, slot: &Slot) -> Result<(), ZygoteError> {
+        self.say_with(&Order::Spawn(spawn), slot.to_clone_into()).await
     }
 
     /// The first child that was ordered and has not come yet.
@@ -251,11 +263,20 @@ impl Zygote {
     }
 
     async fn say(&self, order: &Order) -> Result<(), ZygoteError> {
+        self.say_with(order, None).await
+    }
+
+    /// With a descriptor along.
+    async fn say_with(&self, order: &Order, descriptor: Option<BorrowedFd<'_>>) -> Result<(), ZygoteError> {
         let frame = wire::encode(order).map_err(|_| ZygoteError::Confused)?;
-        let packet = &frame[wire::HEADER..];
+        let packet = [IoSlice::new(&frame[wire::HEADER..])];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let number = descriptor.map(|descriptor| [descriptor.as_raw_fd()]);
+        let rights = number.as_ref().map(|number| ControlMessage::ScmRights(number));
         self.control
-            .async_io(Interest::WRITABLE, |fd| Ok(send(fd.as_raw_fd(), packet, flags)?))
+            .async_io(Interest::WRITABLE, |fd| {
+                Ok(sendmsg::<()>(fd.as_raw_fd(), &packet, rights.as_slice(), flags, None)?)
+            })
             .await
             .map(drop)
             .map_err(|_| ZygoteError::Gone)

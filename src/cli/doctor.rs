@@ -1,6 +1,7 @@
 //! `mayfly doctor`: which isolation levels this machine provides, what is missing, and what to change.
 
 use super::exit;
+use crate::children::cgroups::{Cgroups, Refused};
 use crate::children::launcher::Launcher;
 use crate::children::reaper::Reaper;
 use crate::children::slots::Slots;
@@ -26,34 +27,42 @@ pub enum Form {
 }
 
 pub fn run(config: &Config, form: Form) -> i32 {
-    let attempts = match attempts(config) {
-        Ok(attempts) => attempts,
+    let (attempts, cgroups) = match attempts(config) {
+        Ok(found) => found,
         Err(error) => {
             log::fatal(&error.to_string());
             return exit::SOFTWARE;
         }
     };
     let text = match form {
-        Form::Json => format!("{}\n", describe(&attempts)),
-        Form::Table => table(&attempts),
+        Form::Json => format!("{}\n", describe(&attempts, &cgroups)),
+        Form::Table => table(&attempts, &cgroups),
     };
     // A reader that stopped reading has seen enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
     if best(&attempts).is_some() { exit::OK } else { exit::UNAVAILABLE }
 }
 
-fn attempts(config: &Config) -> std::io::Result<Vec<Attempt>> {
+/// What was tried, with the control groups for it or why there are none.
+type Found = (Vec<Attempt>, Result<Cgroups, Refused>);
+
+fn attempts(config: &Config) -> std::io::Result<Found> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         crate::sys::adopt_orphans()?;
-        let (launcher, reaper, slots) = (Launcher::start()?, Reaper::start()?, Slots::default());
         let manifest = Manifest::read(config)?;
+        let cgroups = Cgroups::prepare();
+        let slots = Slots::new(cgroups.as_ref().ok().cloned());
+        let (launcher, reaper) = (Launcher::start()?, Reaper::start()?);
         let tools = Tools { config, manifest: &manifest, launcher: &launcher, reaper: &reaper, slots: &slots };
         let mut attempts = Vec::new();
         for level in [Level::Full, Level::Seccomp, Level::Nsjail] {
             attempts.push(tools.attempt(level).await);
         }
-        Ok(attempts)
+        if let Ok(cgroups) = &cgroups {
+            cgroups.remove();
+        }
+        Ok((attempts, cgroups))
     })
 }
 
@@ -65,11 +74,11 @@ fn best(attempts: &[Attempt]) -> Option<(Level, &Plan)> {
         .find_map(|attempt| Some((attempt.level, attempt.result.as_ref().ok()?)))
 }
 
-fn describe(attempts: &[Attempt]) -> Value {
+fn describe(attempts: &[Attempt], cgroups: &Result<Cgroups, Refused>) -> Value {
     let surroundings = Surroundings::here();
     let state = |attempt: &Attempt| match &attempt.result {
         Ok(plan) => {
-            let layers: Map<String, Value> = layers(plan, attempts)
+            let layers: Map<String, Value> = layers(plan, attempts, cgroups)
                 .iter()
                 .map(|finding| (finding.layer.as_str().to_owned(), describe_layer(finding, &surroundings)))
                 .collect();
@@ -97,7 +106,7 @@ fn remedy(layer: Layer, why: &Missing<'_>, surroundings: &Surroundings) -> Optio
     if why.is_refused() { surroundings.for_layer(layer) } else { None }
 }
 
-fn table(attempts: &[Attempt]) -> String {
+fn table(attempts: &[Attempt], cgroups: &Result<Cgroups, Refused>) -> String {
     let surroundings = Surroundings::here();
     let mut lines = vec![match best(attempts) {
         Some((level, _)) => format!("On this machine MAYFLY_ISOLATION=auto means level {level}.\n\n"),
@@ -109,7 +118,7 @@ fn table(attempts: &[Attempt]) -> String {
         match &attempt.result {
             Ok(plan) => {
                 lines.push(format!("{level:<8} available\n"));
-                lines.extend(layers(plan, attempts).iter().map(|finding| line(finding, &surroundings)));
+                lines.extend(layers(plan, attempts, cgroups).iter().map(|finding| line(finding, &surroundings)));
             }
             Err(why) => {
                 lines.push(format!("{level:<8} not available: {why}\n"));

@@ -32,10 +32,18 @@ pub fn run(mut config: Config, given: &ArgMatches) -> i32 {
     let result_size = config.result_size.as_usize();
     let report = runtime.block_on(async {
         let supervisor = Supervisor::start(config).await.map_err(|error| (exit::CONFIG, error.to_string()))?;
-        supervisor.run(job, Client::LOCAL, &mut Nobody).await.map_err(|error| (exit::SOFTWARE, error.to_string()))
+        let report = supervisor.run(job, Client::LOCAL, &mut Nobody).await;
+        Ok((report.map_err(|error| (exit::SOFTWARE, error.to_string()))?, supervisor.cgroups()))
     });
+    // Ends who keeps zygotes and children, and so those.
+    drop(runtime);
     match report {
-        Ok(report) => show(report, result_size),
+        Ok((report, cgroups)) => {
+            if let Some(cgroups) = cgroups {
+                cgroups.remove();
+            }
+            show(report, result_size)
+        }
         Err((status, message)) => {
             log::fatal(&message);
             status

@@ -2,6 +2,7 @@
 
 use super::exit;
 use crate::api::{self, Api};
+use crate::children::cgroups::Cgroups;
 use crate::config::{Config, SETTINGS, StartPath};
 use crate::http;
 use crate::log;
@@ -10,8 +11,12 @@ use crate::size::ByteSize;
 use crate::supervisor::{StartError, Supervisor};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How long what still works aside, for nobody, may take at the end.
+const END_TIME: Duration = Duration::from_secs(1);
 
 pub fn run(config: Config) -> i32 {
     crate::sys::memory::give_back_large_blocks();
@@ -20,7 +25,14 @@ pub fn run(config: Config) -> i32 {
     match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
         // As a task of its own, so that no request has to cross from this thread to a worker.
         Ok(runtime) => match runtime.block_on(runtime.spawn(serve(config))) {
-            Ok(status) => status,
+            Ok((status, cgroups)) => {
+                // Ends who keeps zygotes and children, and so those.
+                runtime.shutdown_timeout(END_TIME);
+                if let Some(cgroups) = cgroups {
+                    cgroups.remove();
+                }
+                status
+            }
             Err(error) => {
                 log::fatal(&error.to_string());
                 exit::SOFTWARE
@@ -74,8 +86,8 @@ fn protocols(config: &Config) -> api::Settings {
 
 /// How many clients may be connected at once: as many as the settings say, and no more than leave descriptors for the children.
 fn connections(config: &Config) -> usize {
-    /// Its channel and its two outputs, and one while it is made.
-    const OF_A_CHILD: usize = 4;
+    /// Its channel, its two outputs and its control group, and one while it is made.
+    const OF_A_CHILD: usize = 5;
     /// The log, the event loop, the zygotes, clients that are turned away.
     const OWN: usize = 128;
     let children = config.concurrency + 2 * config.ready;
@@ -109,7 +121,8 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn serve(config: Config) -> i32 {
+/// Until it is told to end, and has: its exit status, and the control groups to remove.
+async fn serve(config: Config) -> (i32, Option<Cgroups>) {
     // Before anything else: to process 1, as which this runs in a container, a signal that nothing handles does nothing.
     let mut ends = Ends::watch();
     let listener = match listen(config.listen) {
@@ -117,7 +130,7 @@ async fn serve(config: Config) -> i32 {
         Err(error) => {
             let address = config.listen;
             log::fatal(&format!("can't listen on {address}: {error}; choose another with --listen or MAYFLY_LISTEN"));
-            return exit::CONFIG;
+            return (exit::CONFIG, None);
         }
     };
     let address = listener.local_addr().unwrap_or(config.listen);
@@ -126,17 +139,18 @@ async fn serve(config: Config) -> i32 {
         started = Supervisor::start(config) => started,
         () = ends.come() => {
             tracing::info!("stopped while starting");
-            return exit::OK;
+            return (exit::OK, None);
         }
     };
     let supervisor = match started {
         Ok(supervisor) => Arc::new(supervisor),
         Err(error) => {
             log::fatal(&error.to_string());
-            return match error {
+            let status = match error {
                 StartError::Thread(_) => exit::SOFTWARE,
                 StartError::Manifest(_) | StartError::Mismatch { .. } | StartError::Isolation(_) => exit::CONFIG,
             };
+            return (status, None);
         }
     };
     announce(&supervisor, address);
@@ -149,10 +163,11 @@ async fn serve(config: Config) -> i32 {
         }
     };
     tokio::spawn(super::give_back::after_bursts());
+    let cgroups = supervisor.cgroups();
     let api = Arc::new(Api::new(supervisor, protocols));
     http::serve(listener, api, settings, shutdown).await;
     tracing::info!("drained");
-    exit::OK
+    (exit::OK, cgroups)
 }
 
 /// The first line of the log: what runs here, and what is missing.
@@ -169,6 +184,7 @@ fn announce(supervisor: &Supervisor, address: SocketAddr) {
             StartPath::Cold => "cold",
         },
         own_ids = supervisor.has_own_ids(),
+        own_cgroup = supervisor.has_own_cgroups(),
         concurrency = config.concurrency,
         "mayfly serves on http://{address}"
     );

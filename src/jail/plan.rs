@@ -55,6 +55,17 @@ pub enum Counting {
     Together,
 }
 
+/// How a child comes into the control group of its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Joining {
+    /// It is cloned into it (`CLONE_INTO_CGROUP`, since Linux 5.7), which costs nothing.
+    Cloned,
+    /// The supervisor moves it, before it is ready.
+    Moved,
+    /// Not at all: there are none.
+    No,
+}
+
 /// Everything the jail depends on: decided by the supervisor at start, the same for all children.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -74,6 +85,8 @@ pub struct Plan {
     pub paths: Paths,
     /// How children become the supervisor's.
     pub parentage: Parentage,
+    /// How they come into control groups of their own.
+    pub joining: Joining,
     /// Size of a child's /tmp, in bytes.
     pub tmp_bytes: u64,
     /// How many files and directories a child's /tmp may hold; `None` where the kernel can't cap them.

@@ -100,7 +100,10 @@ pub async fn drive(mut child: Child, terms: &Terms<'_>, told: &[u8], listener: &
         () = outputs.drain() => Stop::Flood,
     };
     let stop = match stop {
-        Stop::Silent if ends_by_itself(&child, began + limits.wall).await => None,
+        Stop::Silent if ends_by_itself(&child, began + limits.wall).await => {
+            // By the kernel's word for whose lack of memory it was, before anything else can be made of its end.
+            child.ran_out_of_memory().then_some(Stop::Memory)
+        }
         other => Some(other),
     };
     // For one whose end does not come in time.

@@ -14,7 +14,7 @@ use crate::children::zygote::{Zygote, ZygoteError};
 use crate::config::{Config, Wanted};
 use crate::fault::{Facility, Faults};
 use crate::jail::verify::{Check, failed_checks};
-use crate::jail::{Counting, Ids, JailError, Parentage, Paths, Plan, Step, TMP_INODES};
+use crate::jail::{Counting, Ids, JailError, Joining, Parentage, Paths, Plan, Step, TMP_INODES};
 use crate::level::Level;
 use crate::orders::{Purpose, Role, Spawn};
 use crate::wire::Hello;
@@ -140,7 +140,18 @@ fn adapted(plan: &Plan, why: &Unavailable) -> Option<Plan> {
         Unavailable::Step(JailError { step: Step::OwnUserNamespace, errno }) if !is_passing(*errno) => {
             other.counting = Counting::Together;
         }
-        Unavailable::NotOurs => other.parentage = Parentage::Adopted,
+        Unavailable::Step(JailError { step: Step::Clone, errno })
+            if plan.joining != Joining::No && !is_passing(*errno) =>
+        {
+            other.joining = if plan.joining == Joining::Cloned { Joining::Moved } else { Joining::No };
+        }
+        Unavailable::NotOurs => {
+            other.parentage = Parentage::Adopted;
+            // The process in between is not told of any group.
+            if plan.joining == Joining::Cloned {
+                other.joining = Joining::Moved;
+            }
+        }
         _ => return None,
     }
     (other != *plan).then_some(other)
@@ -157,6 +168,12 @@ impl Tools<'_> {
             counting,
             paths,
             parentage: Parentage::Sibling,
+            joining: match (self.slots.groups(), level) {
+                (None, _) => Joining::No,
+                // The process that becomes the child is moved as soon as it is started.
+                (Some(_), Level::Nsjail) => Joining::Moved,
+                (Some(_), _) => Joining::Cloned,
+            },
             tmp_bytes: self.config.tmp_size.0,
             tmp_inodes: Some(TMP_INODES),
             faults: Faults::left_out(),
@@ -227,7 +244,8 @@ impl Tools<'_> {
     /// Verifies `plan`, or the strongest variant of it that this kernel can do.
     async fn verify_adapting(&self, mut plan: Plan) -> Result<Plan, Unavailable> {
         loop {
-            let why = match self.verify(plan.clone(), command(&plan, &Role::Bare), self.slots.take()).await {
+            let slot = self.slots.take(&plan).map_err(Unavailable::Step)?;
+            let why = match self.verify(plan.clone(), slot, command(&plan, &Role::Bare)).await {
                 Ok(plan) => return Ok(plan),
                 Err(why) => why,
             };
@@ -257,9 +275,9 @@ impl Tools<'_> {
     }
 
     async fn verify_one_nsjail(&self, wrapper: &Wrapper, plan: Plan) -> Result<Plan, Unavailable> {
-        let slot = self.slots.take();
+        let slot = self.slots.take(&plan).map_err(Unavailable::Step)?;
         let (command, complaints) = wrapper.command(&plan, slot.number()).map_err(ZygoteError::Start)?;
-        match self.verify(plan, command, slot).await {
+        match self.verify(plan, slot, command).await {
             Err(Unavailable::Zygote(ZygoteError::Gone)) => {
                 Err(Unavailable::Nsjail(complaints.told().await.unwrap_or_else(|| "it gave no reason".to_owned())))
             }
@@ -268,18 +286,31 @@ impl Tools<'_> {
     }
 
     /// Jails a throw-away child under `plan`, made by `command`, and lets it try to get out.
-    async fn verify(&self, plan: Plan, command: Command, slot: Slot) -> Result<Plan, Unavailable> {
-        let mut zygote = Zygote::start(self.launcher, self.reaper, &plan, Role::Bare, command).await?;
+    async fn verify(&self, plan: Plan, slot: Slot, command: Command) -> Result<Plan, Unavailable> {
+        let not_joined = |errno: Errno| Unavailable::Step(JailError { step: Step::Clone, errno: errno as i32 });
+        if let Some(groups) = self.slots.groups() {
+            groups.give_to_zygotes(&plan).map_err(not_joined)?;
+        }
+        let group = match plan.level {
+            Level::Nsjail => slot.to_move_into(),
+            Level::Full | Level::Seccomp => self.slots.group_of_zygotes(&plan),
+        };
+        let mut zygote = Zygote::start(self.launcher, self.reaper, &plan, Role::Bare, command, group).await?;
         let spawn = Spawn {
             slot: slot.number(),
             memory: self.config.limits.memory.0,
             cpu_seconds: 2,
             purpose: Purpose::Verify,
         };
-        let newborn = zygote.spawn(spawn).await?;
+        let newborn = zygote.spawn(spawn, &slot).await?;
         let made = Made::by(spawn, zygote.warm().address_space);
         let mut child = Child::new(newborn, slot, self.reaper.clone(), made).map_err(ZygoteError::Start)?;
+        child.join(self.launcher).await.map_err(Unavailable::Step)?;
+        if !child.has_joined() {
+            return Err(not_joined(Errno::ENOENT));
+        }
         let hello = tokio::time::timeout(VERIFY_TIME, child.hello()).await.unwrap_or(Err(NotReady::Silent));
+        child.kill();
         match hello {
             // It must be the supervisor's to reap, or nobody could tell how a script ended.
             Ok(Hello::Verified { failed: 0 }) => match child.end(VERIFY_TIME).await {

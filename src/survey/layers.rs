@@ -3,7 +3,8 @@
 //! Runs in the supervisor, at start and for `mayfly doctor`. It reads what the attempts found, and must never try anything itself.
 
 use super::isolation::{Attempt, Unavailable};
-use crate::jail::{Ids, Plan};
+use crate::children::cgroups::{Cgroups, Refused};
+use crate::jail::{Ids, Joining, Plan};
 use crate::layer::Layer;
 use crate::level::Level;
 use nix::errno::Errno;
@@ -35,6 +36,10 @@ pub enum Missing<'a> {
     NoInodeCap,
     /// The server may not change ids.
     NoIds,
+    /// There are no control groups to be had.
+    NoCgroups(&'a Refused),
+    /// There are, but no child can be put into one.
+    NotJoined,
 }
 
 impl Missing<'_> {
@@ -72,6 +77,8 @@ impl fmt::Display for Missing<'_> {
             Self::Refused(errno) => errno.fmt(f),
             Self::NoLandlock => f.write_str("this needs Landlock; without it the filter follows no path at all"),
             Self::NoInodeCap => f.write_str("the tmpfs of this kernel can't limit the number of files"),
+            Self::NoCgroups(why) => why.fmt(f),
+            Self::NotJoined => f.write_str("a child can't be put into a control group of its own"),
             Self::NoIds => f.write_str("the server may not change user ids"),
         }
     }
@@ -79,8 +86,13 @@ impl fmt::Display for Missing<'_> {
 
 /// Every layer that clients are told of, with the reason where one is not in force under `plan`.
 #[must_use]
-pub fn layers<'a>(plan: &Plan, attempts: &'a [Attempt]) -> Vec<Finding<'a>> {
-    Layer::TOLD.iter().map(|&layer| Finding { layer, missing: missing(layer, plan, attempts) }).collect()
+pub fn layers<'a>(plan: &Plan, attempts: &'a [Attempt], cgroups: &'a Result<Cgroups, Refused>) -> Vec<Finding<'a>> {
+    let missing = |layer| match (layer, cgroups) {
+        (Layer::OwnCgroup, Err(refused)) => Some(Missing::NoCgroups(refused)),
+        (Layer::OwnCgroup, Ok(_)) => (plan.joining == Joining::No).then_some(Missing::NotJoined),
+        _ => missing(layer, plan, attempts),
+    };
+    Layer::TOLD.iter().map(|&layer| Finding { layer, missing: missing(layer) }).collect()
 }
 
 fn missing<'a>(layer: Layer, plan: &Plan, attempts: &'a [Attempt]) -> Option<Missing<'a>> {

@@ -183,6 +183,12 @@ impl Surroundings {
                 "docker run --user 0 …: the server needs CAP_SETUID and CAP_SETGID, which are among Docker's defaults",
             ),
             (Layer::OwnIds, Place::Host) => Some("run as root: the server needs CAP_SETUID and CAP_SETGID"),
+            (Layer::OwnCgroup, Place::Container) => Some(
+                "docker run --user 0 --cgroupns private --security-opt writable-cgroups=true …, on a host with cgroup v2 alone",
+            ),
+            (Layer::OwnCgroup, Place::Host) => {
+                Some("a systemd service with Delegate=yes, on a system with cgroup v2 alone")
+            }
             (Layer::OwnRoot, Place::Container | Place::GVisor) => {
                 Some("docker run --user 0 …: the server needs CAP_SYS_CHROOT, which is among Docker's defaults")
             }

@@ -1,6 +1,6 @@
 //! One packet of a socket, and what came along with it: descriptors, and who sent it.
 //!
-//! Used in the supervisor. Here rather than by a crate's safe call because of one case: where this process has no numbers left
+//! Used in the supervisor and in the zygote. Here rather than by a crate's safe call because of one case: where this process has no numbers left
 //! for all the descriptors of a packet, the kernel hands over those that fit, and they must be closed and not forgotten.
 #![expect(unsafe_code, reason = "a part of `sys`, the one place for raw system calls")]
 
@@ -34,6 +34,18 @@ pub struct Received {
 /// # Errors
 /// What `recvmsg(2)` gives: EAGAIN where there is none.
 pub fn receive(socket: RawFd, bytes: &mut [u8]) -> Result<Received, Errno> {
+    receive_with(socket, bytes, libc::MSG_DONTWAIT)
+}
+
+/// Waits for one packet.
+///
+/// # Errors
+/// What `recvmsg(2)` gives.
+pub fn wait_for(socket: RawFd, bytes: &mut [u8]) -> Result<Received, Errno> {
+    receive_with(socket, bytes, 0)
+}
+
+fn receive_with(socket: RawFd, bytes: &mut [u8], waiting: c_int) -> Result<Received, Errno> {
     let mut space = [0u64; SPACE / size_of::<u64>()];
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast::<c_void>(), iov_len: bytes.len() };
     // SAFETY: all zeroes are a valid msghdr.
@@ -42,7 +54,7 @@ pub fn receive(socket: RawFd, bytes: &mut [u8]) -> Result<Received, Errno> {
     message.msg_iovlen = 1;
     message.msg_control = space.as_mut_ptr().cast();
     message.msg_controllen = SPACE as _;
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    let flags = waiting | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: the message names one part of `bytes` and `space`, each with its own length.
     let length = check(unsafe { libc::recvmsg(socket, &raw mut message, flags) } as libc::c_long)?;
     let mut received = Received {

@@ -108,6 +108,8 @@ pub fn serve(
         (Purpose::Verify, _) => {
             let report = verify::escape(base.plan, &jailed);
             send(jailed.channel(), &Up::Hello(Hello::Verified { failed: report }), || ());
+            // Until it is killed: what is found out about it from outside is found out while it lives.
+            let _ = read(jailed.channel(), &mut [0]);
         }
         (Purpose::Job, Some(interpreter)) => serve_job(&jailed, interpreter, base, size.own_memory),
         (Purpose::Job, None) => {}

@@ -7,20 +7,21 @@ use super::pages;
 use super::written::Written;
 use crate::fault::{self, Facility};
 use crate::handover;
-use crate::jail::{self, ChildDescriptors, Ids, JailError, Parentage, Plan, Ruleset, Step, Steps, Victim};
+use crate::jail::{self, ChildDescriptors, Ids, JailError, Joining, Parentage, Plan, Ruleset, Step, Steps, Victim};
 use crate::level::Level;
 use crate::orders::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::python::{self, Setup};
+use crate::sys::message::{self, Received};
 use crate::sys::own_proc::{Alone, OwnProc};
 use crate::sys::pins::Pins;
 use crate::sys::{self, ByAnother, Cloned, HandedIn};
 use crate::wire;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use nix::unistd::{Pid, pipe2};
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// Serves orders until the supervisor goes away. The exit status only matters to a person who started it by hand.
 #[must_use]
@@ -74,10 +75,18 @@ struct Control {
 impl Control {
     /// The next order; `None` when the supervisor is gone or makes no sense.
     fn next(&mut self) -> Option<Order> {
+        self.next_with_group().map(|(order, _)| order)
+    }
+
+    /// The same, with the control group that came with it.
+    fn next_with_group(&mut self) -> Option<(Order, Option<OwnedFd>)> {
         loop {
-            match recv(self.socket.as_raw_fd(), &mut self.packet, MsgFlags::empty()) {
-                Ok(0) => return None,
-                Ok(length) => return wire::decode(&self.packet[..length]).ok(),
+            match message::wait_for(self.socket.as_raw_fd(), &mut self.packet) {
+                Ok(Received { length: 0, .. }) => return None,
+                Ok(mut received) => {
+                    let order = wire::decode(&self.packet[..received.length]).ok()?;
+                    return Some((order, received.descriptors.pop()));
+                }
                 Err(Errno::EINTR) => {}
                 Err(_) => return None,
             }
@@ -163,9 +172,9 @@ impl Zygote {
         if control.say(&Word::Warm(self.warm.clone()), &[]).is_err() {
             return 1;
         }
-        while let Some(order) = control.next() {
+        while let Some((order, group)) = control.next_with_group() {
             let Order::Spawn(spawn) = order else { return 1 };
-            let said = match self.spawn(spawn, control) {
+            let said = match self.spawn(spawn, group.as_ref(), control) {
                 Ok((pid, ends)) => {
                     let numbers = ends.each_ref().map(AsRawFd::as_raw_fd);
                     control.say(&Word::Spawned { pid }, &numbers)
@@ -180,7 +189,12 @@ impl Zygote {
     }
 
     /// Makes one child. In the child it does not return.
-    fn spawn(&mut self, spawn: Spawn, control: &Control) -> Result<(i32, [OwnedFd; 3]), JailError> {
+    fn spawn(
+        &mut self,
+        spawn: Spawn,
+        group: Option<&OwnedFd>,
+        control: &Control,
+    ) -> Result<(i32, [OwnedFd; 3]), JailError> {
         let fail = |step: Step| move |errno: Errno| JailError { step, errno: errno as i32 };
         fault::count_child();
         let (ends, descriptors) = Steps::new(&self.plan).value(Step::Channel, channels)?;
@@ -194,7 +208,7 @@ impl Zygote {
         let clone = || {
             let steps = Steps::new(&self.plan);
             steps.take(Step::ChildOutOfMemoryScore, || self.victim.prefer_clones())?;
-            let cloned = steps.value(Step::Clone, || self.clone_child());
+            let cloned = steps.value(Step::Clone, || self.clone_child(group));
             if !matches!(cloned, Ok(Cloned::Child(_))) {
                 self.victim.spare_zygote();
             }
@@ -219,9 +233,15 @@ impl Zygote {
         Ok((pid.as_raw(), ends))
     }
 
-    fn clone_child(&self) -> Result<Cloned<Pid>, Errno> {
+    /// In `group`, if that is how it comes into one.
+    fn clone_child(&self, group: Option<&OwnedFd>) -> Result<Cloned<Pid>, Errno> {
         let flags = jail::clone_flags(&self.plan);
         match self.plan.parentage {
+            Parentage::Sibling if self.plan.joining == Joining::Cloned => {
+                // None came where this process may have no more descriptors.
+                let group = group.ok_or(Errno::EMFILE)?;
+                sys::clone_into(&self.alone, flags, self.thread_id, group.as_fd())
+            }
             Parentage::Sibling => sys::clone_process(&self.alone, flags, self.thread_id),
             Parentage::Adopted => match sys::clone_by_another(&self.alone, flags, self.thread_id)? {
                 Cloned::Child(new) => Ok(Cloned::Child(new)),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Boots a kernel with AppArmor in an emulator, with Mayfly in it, and sees what is refused there and that each remedy helps.
+"""Boots a kernel with AppArmor and cgroup v2 in an emulator, with Mayfly in it: sees what is refused there, that each remedy helps, and what control groups bound.
 
     tests/vm/run.py [--kernel FILE] [--program FILE] [--jail DIRECTORY]
 

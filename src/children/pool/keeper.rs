@@ -125,10 +125,20 @@ async fn order_children(
             && let Some((limits, wanted_by)) = shared.next_order()
         {
             forks += 1;
-            let slot = shared.slots.take();
+            let slot = match shared.slots.take(&shared.recipe.plan) {
+                Ok(slot) => slot,
+                Err(error) => {
+                    tracing::error!(zygote = shared.recipe.name, %error, "a child's control group could not be made");
+                    shared.refuse(wanted_by, (&ZygoteError::Jail(error)).into());
+                    shared.note_trouble();
+                    pause.take().await;
+                    continue;
+                }
+            };
             let spawn = Spawn::for_job(slot.number(), limits.memory.0, limits.cpu);
+            let told = zygote.order(spawn, &slot).await;
             ordered.push_back(Ordered { spawn, slot, wanted_by });
-            if let Err(error) = zygote.order(spawn).await {
+            if let Err(error) = told {
                 return error;
             }
         }
@@ -180,7 +190,9 @@ fn next_generation(shared: &Shared) -> u64 {
 async fn next_child(shared: &Shared, zygote: &mut Zygote, spawn: Spawn, slot: Slot) -> Result<Child, ZygoteError> {
     let newborn = zygote.newborn().await?;
     let made = Made::by(spawn, zygote.warm().address_space);
-    Child::new(newborn, slot, shared.reaper.clone(), made).map_err(ZygoteError::Start)
+    let child = Child::new(newborn, slot, shared.reaper.clone(), made).map_err(ZygoteError::Start)?;
+    child.join(&shared.launcher).await.map_err(ZygoteError::Jail)?;
+    Ok(child)
 }
 
 /// Sees a child through its jail.
