@@ -103,6 +103,12 @@ names! {
         WallClock => "wall-clock",
         /// The watch over processor time.
         CpuWatch => "cpu-watch",
+        /// `memory.max` of its control group.
+        GroupMemoryLimit => "group-memory-limit",
+        /// `pids.max` of its control group.
+        GroupThreadLimit => "group-thread-limit",
+        /// The processors are shared out by control group.
+        GroupWeight => "group-weight",
         /// The watch over the memory that a child holds.
         MemoryWatch => "memory-watch",
         /// What a connection may say before it is understood.

@@ -7,6 +7,7 @@ Needs root, for level full. Builds the test build (`fault-injection`), the only 
 `tests/layers.rs` by the names below, and attacks of `tests/attacks` over HTTP. Every attack is run inside Mayfly's jail, with a
 single layer missing; those that would be harmful without the layer are left to `tests/layers.rs`, which looks from outside.
 The check at start, which would refuse to serve without most layers, is left out too, except to see what it says by itself.
+Control groups are left out in the guest of `tests/vm/run.py`, whose kernel has them whatever this one has: that needs x86_64.
 """
 
 import http.client
@@ -91,6 +92,9 @@ LAYERS = {
     "cpu-watch": ("::cpu-watch", ""),
     "memory-watch": ("::memory-watch", "fills-memory-with-page-tables"),
 }
+
+# Layers that need cgroup v2: their tests are those of tests/vm/groups.py, in a guest.
+IN_GUEST = ["own-cgroup", "group-memory-limit", "group-thread-limit", "group-weight"]
 
 # Layers that hold what another one holds already: left out with it, or nobody could tell. The other one has a line of its own.
 COVERED_BY = {
@@ -276,18 +280,29 @@ def starts(program, layer):
         return server.port is not None
 
 
+def guest_tests(program, without):
+    """For each of these layers, which checks in the guest fail, and what the check at start says."""
+    command = [HOME / "tests/vm/run.py", "--program", program, "--jail", jail_root(), "--without", ",".join(without)]
+    said = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout
+    if "passed  with every layer" not in said:
+        sys.exit(f"red in the guest with every layer in place:\n{said}")
+    found = {layer: (red.split("; "), note) for layer, red, note in re.findall(r"^passed  without (\S+): (.+) · (.*)$", said, re.M)}
+    return {layer: found.get(layer, ([], "?")) for layer in without}
+
+
 def main():
     if os.geteuid() != 0:
         sys.exit("level full as root is part of it: run as root")
-    chosen = sys.argv[1:] or list(LAYERS)
+    chosen = sys.argv[1:] or [*LAYERS, *IN_GUEST]
     began = time.monotonic()
     built = layers.build("--features", "fault-injection", "--test", "layers")
     program, looks = built["mayfly"], built["layers"]
     known = set(layers.names(program)["MAYFLY_WITHOUT"])
-    missing = known - LAYERS.keys() - NO_LAYERS.keys()
+    listed = {*LAYERS, *IN_GUEST, *NO_LAYERS}
+    missing = known - listed
     if missing:
         sys.exit(f"no entry for {sorted(missing)}: which test misses it?")
-    unknown = (LAYERS.keys() | NO_LAYERS.keys()) - known
+    unknown = listed - known
     if unknown:
         sys.exit(f"the program can't leave out {sorted(unknown)}")
     corpus = attacks()
@@ -301,7 +316,14 @@ def main():
     print(f"with every layer: {len(ran)} tests and {sum(map(len, used.values()))} attacks hold", flush=True)
 
     rows, unmissed = [], []
-    for layer in chosen:
+
+    def take_down(layer, together, red, note):
+        print(f"{layer}: {', '.join(red) or 'NOTHING TURNS RED'} · {note}", flush=True)
+        if not red:
+            unmissed.append(layer)
+        rows.append(f"| `{together.replace(',', '` with `')}` | {', '.join(red) or '**NOTHING TURNS RED**'} | {note} |")
+
+    for layer in [layer for layer in chosen if layer in LAYERS]:
         filters, named = LAYERS[layer]
         together = ",".join(filter(None, (layer, COVERED_BY.get(layer))))
         without = f"{together},verification"
@@ -310,10 +332,10 @@ def main():
         # Without a server there is nothing to attack.
         red += attack_tests(program, corpus, named, without) if serves else []
         note = checked_at_start(program, together) if serves else "no server comes up at all"
-        print(f"{layer}: {', '.join(red) or 'NOTHING TURNS RED'} · {note}", flush=True)
-        if not red:
-            unmissed.append(layer)
-        rows.append(f"| `{together.replace(',', '` with `')}` | {', '.join(red) or '**NOTHING TURNS RED**'} | {note} |")
+        take_down(layer, together, red, note)
+    in_guest = [layer for layer in chosen if layer in IN_GUEST]
+    for layer, (red, note) in guest_tests(program, in_guest).items() if in_guest else ():
+        take_down(layer, layer, [f"guest: {one}" for one in red], note)
     if len(sys.argv) > 1:
         return 1 if unmissed else 0
 
@@ -325,7 +347,8 @@ def main():
 Made on {os.uname().machine}, Linux {'.'.join(os.uname().release.split('.')[:2])}, in {minutes:.0f} minutes. Each line is one server of the test build
 that lacks one layer (`MAYFLY_WITHOUT`), the tests of `tests/layers.rs` that failed against it (named by the circumstances: `full`
 as root, `shared` at level full without root, `seccomp` with a chroot, `landlock` without root) and the attacks of `tests/attacks`
-that came to something else than they may. With every layer in place all of them are green. The command fails if nothing turns red.
+that came to something else than they may. Lines with `guest` are checks of `tests/vm/groups.py` that failed in a guest of
+`tests/vm/run.py`, whose kernel has cgroup v2. With every layer in place all of them are green. The command fails if nothing turns red.
 The last column is the check at start (`src/jail/verify.rs`) on its own: whether a server that lacks the layer serves at all.
 Where no server comes up, later steps need this one: leaving it out ends in a refusal, not in a weaker jail.
 

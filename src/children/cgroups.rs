@@ -11,7 +11,9 @@
 //! It takes a group only where nobody else is in it, changes nothing outside of it, and removes what it made, and what a killed server
 //! left.
 
+use crate::fault::supervisor_leaves_out;
 use crate::jail::{Ids, MAX_THREADS, Plan};
+use crate::layer::Layer;
 use crate::level::Level;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -136,7 +138,9 @@ impl Cgroups {
         enable(home)?;
         let zygotes = Cgroup::make(home.join("zygotes")).map_err(by("can't make a control group"))?;
         // Whatever scripts do, children are made.
-        zygotes.set("cpu.weight", "1000").map_err(by("cpu.weight"))?;
+        if !supervisor_leaves_out(Layer::GroupWeight) {
+            zygotes.set("cpu.weight", "1000").map_err(by("cpu.weight"))?;
+        }
         let tree = Tree { home: home.to_owned(), zygotes: Arc::new(zygotes), slots: Mutex::default() };
         Ok(Self(Arc::new(tree)))
     }
@@ -170,7 +174,9 @@ impl Cgroups {
         let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
         let group = Cgroup::make(self.0.home.join(number.to_string())).map_err(errno)?;
         let limits = || {
-            group.set("pids.max", &MAX_THREADS.to_string())?;
+            if !supervisor_leaves_out(Layer::GroupThreadLimit) {
+                group.set("pids.max", &MAX_THREADS.to_string())?;
+            }
             // A script has one process, and its threads end together.
             group.set("memory.oom.group", "1")?;
             match group.set("memory.swap.max", "0") {
@@ -242,7 +248,7 @@ impl Cgroup {
     /// None is known for a group of the server's own.
     pub fn bound(&self, memory: u64, own: u64, tmp: u64) -> Result<(), Errno> {
         let most = [memory, memory / TABLES, own, tmp, KERNEL].into_iter().fold(0, u64::saturating_add);
-        if self.memory.swap(most, Ordering::Relaxed) == most {
+        if supervisor_leaves_out(Layer::GroupMemoryLimit) || self.memory.swap(most, Ordering::Relaxed) == most {
             return Ok(());
         }
         self.set("memory.max", &most.to_string()).map_err(|error| {
@@ -282,8 +288,9 @@ fn make_directory(path: &Path) -> io::Result<()> {
 
 /// Lets the groups below this one have limits.
 fn enable(group: &Path) -> Result<(), Refused> {
-    let all = CONTROLLERS.map(|name| format!("+{name}")).join(" ");
-    fs::write(group.join("cgroup.subtree_control"), all).map_err(by("can't share a control group out"))
+    let used = CONTROLLERS.iter().filter(|name| **name != "cpu" || !supervisor_leaves_out(Layer::GroupWeight));
+    let all: Vec<String> = used.map(|name| format!("+{name}")).collect();
+    fs::write(group.join("cgroup.subtree_control"), all.join(" ")).map_err(by("can't share a control group out"))
 }
 
 /// Moves the server out of its group into one below it, and in a container those that started it.

@@ -4,7 +4,9 @@
 //! another that still lives, and none is in a control group with another.
 
 use super::cgroups::{Cgroup, Cgroups};
+use crate::fault::supervisor_leaves_out;
 use crate::jail::{JailError, Joining, Plan, Step};
+use crate::layer::Layer;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -108,6 +110,9 @@ impl Slot {
     #[must_use]
     pub fn to_move_into(&self) -> Option<Arc<Cgroup>> {
         let group = self.group.as_ref().filter(|group| group.joining == Joining::Moved)?;
+        if supervisor_leaves_out(Layer::OwnCgroup) {
+            return None;
+        }
         Some(Arc::clone(&group.home))
     }
 

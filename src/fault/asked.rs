@@ -40,8 +40,8 @@ const NAMESPACES: [(Layer, CloneFlags); 6] = [
     (Layer::CgroupNamespace, CloneFlags::CLONE_NEWCGROUP),
 ];
 
-/// Other layers that are no step: single limits of the step `common-limits`, and what the supervisor does.
-const LAYERS: [Layer; 15] = [
+/// Other layers that are no step: single limits of the step `common-limits`, control groups, and what the supervisor does.
+const LAYERS: [Layer; 19] = [
     Layer::CoreLimit,
     Layer::FileSizeLimit,
     Layer::OpenFilesLimit,
@@ -57,6 +57,10 @@ const LAYERS: [Layer; 15] = [
     Layer::WallClock,
     Layer::CpuWatch,
     Layer::MemoryWatch,
+    Layer::OwnCgroup,
+    Layer::GroupMemoryLimit,
+    Layer::GroupThreadLimit,
+    Layer::GroupWeight,
 ];
 
 impl Facility {

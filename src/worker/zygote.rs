@@ -8,6 +8,7 @@ use super::written::Written;
 use crate::fault::{self, Facility};
 use crate::handover;
 use crate::jail::{self, ChildDescriptors, Ids, JailError, Joining, Parentage, Plan, Ruleset, Step, Steps, Victim};
+use crate::layer::Layer;
 use crate::level::Level;
 use crate::orders::{Found, MAX_PACKET, Order, Role, Spawn, Warm, Word};
 use crate::python::{self, Setup};
@@ -235,9 +236,9 @@ impl Zygote {
 
     /// In `group`, if that is how it comes into one.
     fn clone_child(&self, group: Option<&OwnedFd>) -> Result<Cloned<Pid>, Errno> {
-        let flags = jail::clone_flags(&self.plan);
+        let (flags, faults) = (jail::clone_flags(&self.plan), &self.plan.faults);
         match self.plan.parentage {
-            Parentage::Sibling if self.plan.joining == Joining::Cloned => {
+            Parentage::Sibling if self.plan.joining == Joining::Cloned && !faults.leaves_out(Layer::OwnCgroup) => {
                 // None came where this process may have no more descriptors.
                 let group = group.ok_or(Errno::EMFILE)?;
                 sys::clone_into(&self.alone, flags, self.thread_id, group.as_fd())

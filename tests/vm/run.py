@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Boots a kernel with AppArmor and cgroup v2 in an emulator, with Mayfly in it: sees what is refused there, that each remedy helps, and what control groups bound.
+"""Boots a kernel with AppArmor and cgroup v2 in an emulator, with Mayfly in it: what is refused, what helps, what control groups bound.
 
-    tests/vm/run.py [--kernel FILE] [--program FILE] [--jail DIRECTORY]
+    tests/vm/run.py [--kernel FILE] [--program FILE] [--jail DIRECTORY] [--without LAYER,LAYER]
 
 Needs x86_64 Linux and a release build; tools/vm.sh brings the emulator, Debian's kernel and AppArmor's parser. --kernel takes another
 kernel: of an Ubuntu's, which alone has the sysctl kernel.apparmor_restrict_unprivileged_userns, more is checked. The guest is an
 initramfs without disk, network or drivers, so any x86_64 kernel will do that has AppArmor and a serial line built in. What is checked
-is in guest.py. Prints a line for each check, and exits 1 if one failed or the guest did not come to its end.
+is in guest.py. Prints a line for each check, and exits 1 if one failed or the guest did not come to its end. With --without, which takes
+a test build, the checks of control groups alone are made, once against a server that lacks each of the layers: they must fail.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def make_tree(tree: pathlib.Path, parts: pathlib.Path, program: pathlib.Path, ja
     inside = stdlib.parent.parent / "bin" / python.name
     place(python, tree, inside)
     (tree / "python").write_text(str(inside))
-    for path in ("vm/guest.py", "container/drive.py"):
+    for path in ("vm/guest.py", "vm/groups.py", "vm/mayfly.py", "container/drive.py"):
         place(HERE.parent / path, tree, pathlib.Path("/tests") / path)
     for directory in ("scripts", "attacks"):
         shutil.copytree(HERE.parent / directory, tree / "tests" / directory)
@@ -98,10 +99,10 @@ def make_initramfs(directory: pathlib.Path, parts: pathlib.Path, program: pathli
     return archive
 
 
-def boot(kernel: pathlib.Path, archive: pathlib.Path, console: pathlib.Path) -> str:
+def boot(kernel: pathlib.Path, archive: pathlib.Path, console: pathlib.Path, without: str) -> str:
     """Passes on what the guest says, and returns its last line."""
     command = [*EMULATOR, "-serial", f"file:{console}", "-serial", "stdio",
-               "-kernel", str(kernel), "-initrd", str(archive), "-append", COMMAND_LINE]
+               "-kernel", str(kernel), "-initrd", str(archive), "-append", COMMAND_LINE + (f" mayfly.without={without}" if without else "")]
     last = ""
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as emulator:
         watchdog = threading.Timer(SECONDS, emulator.kill)
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--kernel", type=pathlib.Path, help="a kernel other than Debian's")
     parser.add_argument("--program", type=pathlib.Path, default=target / "release/mayfly")
     parser.add_argument("--jail", type=pathlib.Path, default=target / "jail")
+    parser.add_argument("--without", default="", help="layers to leave out, each by itself")
     arguments = parser.parse_args()
     # So that the emulator ends with this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -136,7 +138,7 @@ def main() -> None:
         console = pathlib.Path(directory) / "console"
         archive = make_initramfs(pathlib.Path(directory), parts, arguments.program, arguments.jail)
         print(f"made    the guest after {time.monotonic() - begun:.0f} s, {archive.stat().st_size / 1e6:.0f} MB", flush=True)
-        last = boot(arguments.kernel or parts / "vmlinuz", archive, console)
+        last = boot(arguments.kernel or parts / "vmlinuz", archive, console, arguments.without)
         came_to_its_end = re.fullmatch(r"\d+ failures", last)
         if not came_to_its_end:
             print(f"FAILED  the guest did not come to its end, within {SECONDS} s; the kernel's last words:")
