@@ -174,6 +174,8 @@ pub enum Refusal {
     QueueFull,
     /// The service is shutting down. Answer 503 with Retry-After; another instance will serve.
     Draining,
+    /// It ran, and was ended for the service's own end. Answer 503 with Retry-After; another instance will serve.
+    GivenUp,
     /// No zygote could make a child in time. Answer 503 with Retry-After; the supervisor is replacing it.
     NoZygote,
     /// The machine, or the container, is short of memory. Answer 503 with Retry-After; it ends with the scripts that have the memory.
@@ -194,6 +196,9 @@ impl fmt::Display for Refusal {
         match self {
             Self::QueueFull => f.write_str("all places are taken and the queue is full; try again in a second"),
             Self::Draining => f.write_str("the service is shutting down; try again in a second"),
+            Self::GivenUp => f.write_str(
+                "the service is shutting down and did not wait for the script to end; try again in a second",
+            ),
             Self::NoZygote => f.write_str("no interpreter is ready; try again in a second"),
             Self::NoMemory => f.write_str("memory is short; try again in a second"),
             Self::NotTold => f.write_str("the script could not be handed to its interpreter; try again in a second"),

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod drive;
+mod ending;
 pub mod hint;
 pub mod output;
 pub mod routing;
@@ -15,6 +16,7 @@ mod weight;
 
 use self::admission::{Admission, Stay};
 use self::drive::Terms;
+use self::ending::Ending;
 use self::hint::Place;
 use self::shortage::Shortage;
 pub use self::start_error::StartError;
@@ -42,7 +44,6 @@ use crate::survey::layers::layers;
 use crate::survey::manifest::{Manifest, top};
 use crate::wire::{self, Down, JobFrame};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A service that could make no child for so long is not alive: what a process has gathered may be the cause.
@@ -55,6 +56,15 @@ enum Source {
     Warm(Pools),
     /// Each is a process of its own from its start.
     Cold(ColdStart),
+}
+
+impl Source {
+    /// See [`Pool::drain`].
+    fn drain(&self) {
+        if let Self::Warm(pools) = self {
+            pools.iter().for_each(Pool::drain);
+        }
+    }
 }
 
 /// The service, but for its front.
@@ -73,7 +83,7 @@ pub struct Supervisor {
     reaper: Reaper,
     /// The control groups of children, or why there are none.
     cgroups: Result<Cgroups, Refused>,
-    draining: AtomicBool,
+    ending: Ending,
 }
 
 impl Supervisor {
@@ -146,7 +156,7 @@ impl Supervisor {
             launcher,
             reaper,
             cgroups,
-            draining: AtomicBool::new(false),
+            ending: Ending::default(),
             config,
         })
     }
@@ -198,12 +208,6 @@ impl Supervisor {
             Source::Warm(pools) => pools.wait_warm().await,
             Source::Cold(_) => {}
         }
-    }
-
-    /// Refuses new jobs from now on; those that run go on.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-        self.admission.close();
     }
 
     /// Runs one job for `client`. Dropping the future kills its child.
@@ -334,7 +338,7 @@ impl Service for Supervisor {
         client: Client,
         listener: &mut dyn Listener,
     ) -> impl Future<Output = Result<Report, Refusal>> + Send {
-        self.run(job, client, listener)
+        self.ending.unless_given_up(self.run(job, client, listener))
     }
 
     fn ready(&self) -> bool {
@@ -342,7 +346,7 @@ impl Service for Supervisor {
             Source::Warm(pools) => pools.iter().any(Pool::can_serve),
             Source::Cold(_) => true,
         };
-        can_serve && !self.shortage.is_there() && !self.draining.load(Ordering::Relaxed)
+        can_serve && !self.shortage.is_there() && !self.ending.has_begun()
     }
 
     fn alive(&self) -> bool {

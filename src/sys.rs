@@ -183,11 +183,15 @@ pub fn sacrifice(command: &mut Command) {
 
 /// Starts `command` with `control` as its descriptor [`handover::CONTROL`], to be killed when the calling thread ends.
 ///
+/// It gets a process group of its own: a terminal's Ctrl-C, which goes to the whole group in the foreground, is meant for the caller,
+/// who decides what else ends.
+///
 /// # Errors
 /// What `fork` and `execve` give.
 pub fn spawn_with_control(mut command: Command, control: OwnedFd) -> std::io::Result<Pid> {
     pass(&mut command, &control, handover::CONTROL)?;
     drop(control);
+    command.process_group(0);
     // SAFETY: between fork and exec only prctl runs, which is async-signal-safe and allocates nothing.
     unsafe {
         command.pre_exec(|| {

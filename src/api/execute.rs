@@ -133,6 +133,7 @@ fn word(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::QueueFull => "queue_full",
         Refusal::Draining => "draining",
+        Refusal::GivenUp => "given_up",
         Refusal::NoZygote => "no_zygote",
         Refusal::NoMemory => "no_memory",
         Refusal::NotTold => "not_told",

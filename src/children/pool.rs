@@ -74,6 +74,8 @@ struct Shared {
     delivered: Notify,
     warm: watch::Sender<Option<Warm>>,
     failed: AtomicBool,
+    /// The service is about to end: children are made for those who wait, and for nobody else.
+    draining: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +133,7 @@ impl Pool {
             delivered: Notify::new(),
             warm: sender,
             failed: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
         });
         tokio::spawn(keeper::keep(Arc::clone(&shared)));
         Self { shared, warm }
@@ -166,6 +169,11 @@ impl Pool {
     pub fn has_failed_for(&self) -> Duration {
         let state = self.shared.lock();
         state.trouble.filter(|_| state.ready.is_empty()).map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// From now on nothing is made that nobody waits for: neither children to be ready nor a zygote.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
     }
 
     /// What its children are made of.
@@ -243,6 +251,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Returns when somebody waits for a child.
+    async fn is_waited_for(&self) {
+        while self.lock().waiting.iter().all(|waiter| waiter.child.is_closed()) {
+            self.wanted.notified().await;
+        }
+    }
+
     fn note_trouble(&self) {
         self.lock().trouble.get_or_insert_with(Instant::now);
     }
@@ -274,7 +293,8 @@ impl Shared {
             let waiter = state.waiting.remove(place)?;
             return Some((waiter.special?, For::Waiter(waiter)));
         }
-        let wanted = state.waiting.len() + self.recipe.ready;
+        let ready = if self.is_draining() { 0 } else { self.recipe.ready };
+        let wanted = state.waiting.len() + ready;
         let young = state.ready.iter().filter(|(born, _)| *born >= state.oldest).count();
         if young + state.coming < wanted {
             state.coming += 1;

@@ -9,11 +9,14 @@ use crate::log;
 use crate::machine;
 use crate::size::ByteSize;
 use crate::supervisor::{StartError, Supervisor};
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 /// How long what still works aside, for nobody, may take at the end.
 const END_TIME: Duration = Duration::from_secs(1);
@@ -70,7 +73,8 @@ fn front(config: &Config) -> http::Settings {
         header_time: config.header_time,
         body_time: config.body_time,
         idle_time: config.idle_time,
-        drain_time: config.drain_time,
+        // It runs until the answers are out to whoever was given up.
+        drain_time: config.drain_time + FAREWELL,
     }
 }
 
@@ -110,6 +114,9 @@ fn raise_open_files() -> usize {
     let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard);
     usize::try_from(raised).unwrap_or(usize::MAX)
 }
+
+/// For the clients whose scripts were given up to take that answer.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Connections that may wait to be accepted: a burst of clients beyond it would wait a second to try again.
 const BACKLOG: u32 = 4096;
@@ -154,20 +161,46 @@ async fn serve(config: Config) -> (i32, Option<Cgroups>) {
         }
     };
     announce(&supervisor, address);
+    let (begin, drains) = oneshot::channel();
+    let drain_time = supervisor.config().drain_time;
     let shutdown = {
         let supervisor = Arc::clone(&supervisor);
         async move {
             ends.come().await;
-            tracing::info!("draining: requests that run are finished, new ones are refused");
-            supervisor.drain();
+            let running = supervisor.drain();
+            let at_most_ms = u64::try_from(drain_time.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(
+                running,
+                at_most_ms,
+                "draining: requests that run are finished, new ones are refused; a second signal ends this at once"
+            );
+            let _ = begin.send(ends);
         }
     };
     tokio::spawn(super::give_back::after_bursts());
     let cgroups = supervisor.cgroups();
+    let given_up = give_up(Arc::clone(&supervisor), drains, drain_time);
     let api = Arc::new(Api::new(supervisor, protocols));
-    http::serve(listener, api, settings, shutdown).await;
+    tokio::select! {
+        () = http::serve(listener, api, settings, shutdown) => {}
+        () = given_up => {}
+    }
     tracing::info!("drained");
     (exit::OK, cgroups)
+}
+
+/// Once the drain has begun, gives up what still runs when its time is over, or at a second signal. Ends when the clients have had
+/// time to take that answer.
+async fn give_up(supervisor: Arc<Supervisor>, drains: oneshot::Receiver<Ends>, drain_time: Duration) {
+    let Ok(mut ends) = drains.await else { return pending().await };
+    tokio::select! {
+        () = ends.come() => tracing::warn!("a second signal: scripts that still run are ended, and their requests refused"),
+        () = sleep(drain_time) => {
+            tracing::warn!("the drain time is over: scripts that still run are ended, and their requests refused");
+        }
+    }
+    supervisor.give_up();
+    sleep(FAREWELL).await;
 }
 
 /// The first line of the log: what runs here, and what is missing.

@@ -10,7 +10,7 @@ use driver::tests;
 use driver::trial::lone_trial;
 use driver::trial::together;
 use libtest_mimic::Trial;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -25,6 +25,10 @@ pub fn trials() -> Vec<Trial> {
         sigterm_finishes_what_runs,
         sigterm_ends_an_idle_server_at_once,
         the_drain_time_is_an_end,
+        a_live_answer_says_that_the_drain_time_is_over,
+        a_second_signal_ends_at_once,
+        ctrl_c_reaches_the_server_alone,
+        zygotes_that_end_while_it_drains_are_no_error,
         a_draining_server_is_not_ready,
         a_zygote_is_renewed_without_a_gap,
         the_log_tells_each_request_and_no_script,
@@ -117,7 +121,93 @@ fn the_drain_time_is_an_end() {
     assert_eq!(server.wait(Duration::from_secs(8)).code(), Some(0));
     let took = began.elapsed();
     assert!(took > Duration::from_millis(400) && took < Duration::from_secs(3), "drained after {took:?}");
-    assert!(running.answer().is_err(), "a script longer than the drain time is cut off");
+    is_given_up(&mut running);
+    server.log().wait_for(|line| line.contains("code=\"given_up\""), PATIENCE).expect("the request has its line");
+}
+
+/// The script did not end in time, and its client is told so.
+#[track_caller]
+fn is_given_up(running: &mut Connection) {
+    let answer = running.answer().expect("an answer");
+    answer.is_error(503, GIVEN_UP);
+    assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("close")));
+}
+
+const GIVEN_UP: &str = "the service is shutting down and did not wait for the script to end; try again in a second";
+
+fn a_live_answer_says_that_the_drain_time_is_over() {
+    let mut server = lean_anywhere(&[("MAYFLY_DRAIN_MS", "500")]);
+    let mut connection = server.connect();
+    let body = sleeper(30.0).to_string();
+    let head = format!(
+        "POST /execute HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/x-ndjson\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.send(head.as_bytes()).expect("sent");
+    assert_eq!(connection.head().expect("a head").status, 200);
+    server.signal(Signal::SIGTERM);
+    let mut said = Vec::new();
+    while let Some(piece) = connection.chunk().ok().filter(|piece| !piece.is_empty()) {
+        said.extend(piece);
+    }
+    let said = String::from_utf8(said).expect("text");
+    let last: Value = serde_json::from_str(said.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(last, json!({ "type": "done", "status": 503, "body": { "error": GIVEN_UP } }));
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+}
+
+fn a_second_signal_ends_at_once() {
+    // Longer than anybody waits for this test.
+    let mut server = lean_anywhere(&[("MAYFLY_DRAIN_MS", "3600000")]);
+    let mut running = begin(&server, &sleeper(50.0));
+    std::thread::sleep(Duration::from_millis(500));
+    server.signal(Signal::SIGINT);
+    let line = server.log().wait_for(|line| line.contains("draining"), PATIENCE).expect("it says so");
+    assert!(line.contains("running=1 at_most_ms=3600000"), "{line}");
+    server.signal(Signal::SIGINT);
+    is_given_up(&mut running);
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    assert!(server.log().lines().iter().any(|line| line.contains("a second signal")), "{:?}", server.log().lines());
+}
+
+fn ctrl_c_reaches_the_server_alone() {
+    for place in expected() {
+        let mut server = place.setup(&[("MAYFLY_PRELOAD", "")]).leading_a_group().start();
+        let mut running = begin(&server, &sleeper(1.0));
+        std::thread::sleep(Duration::from_millis(300));
+        // What a terminal does.
+        killpg(server.pid(), Signal::SIGINT).expect("the group is there");
+        assert_eq!(running.answer().expect("an answer").json(), json!({ "result": "slept" }), "{}", place.as_str());
+        assert_eq!(server.wait(PATIENCE).code(), Some(0));
+        let lines = server.log().lines();
+        let amiss: Vec<_> = lines.iter().filter(|line| line.contains("ERROR") || line.contains("WARN ")).collect();
+        assert!(
+            !amiss.iter().any(|line| line.contains("zygote") || line.contains("child")),
+            "{}: {amiss:?}",
+            place.as_str()
+        );
+        let warm = lines.iter().filter(|line| line.contains(" warm ")).count();
+        assert!(warm <= 1, "{}: {lines:?}", place.as_str());
+    }
+}
+
+/// A service manager may send its signal to each process of the service.
+fn zygotes_that_end_while_it_drains_are_no_error() {
+    let mut server = lean_anywhere(&[]);
+    let mut running = begin(&server, &sleeper(1.5));
+    std::thread::sleep(Duration::from_millis(300));
+    server.signal(Signal::SIGTERM);
+    server.log().wait_for(|line| line.contains("draining"), PATIENCE).expect("it says so");
+    for zygote in server.zygotes() {
+        kill(zygote, Signal::SIGTERM).expect("it lives");
+    }
+    server.log().wait_for(|line| line.contains("a zygote ended while"), PATIENCE).expect("it says so");
+    assert_eq!(running.answer().expect("an answer").json(), json!({ "result": "slept" }));
+    assert_eq!(server.wait(PATIENCE).code(), Some(0));
+    let lines = server.log().lines();
+    assert!(!lines.iter().any(|line| line.contains("ERROR")), "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("python=")).count(), 2, "no zygote is warmed anew: {lines:?}");
 }
 
 fn a_draining_server_is_not_ready() {

@@ -66,7 +66,13 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         };
         let error = serve_children(&shared, zygote, &mut pause).await;
         shared.warm.send_replace(None);
-        tracing::error!(zygote = shared.recipe.name, %error, "a zygote was lost; starting another");
+        if shared.is_draining() {
+            // Whoever ends the server may end all its processes, as a service manager does.
+            tracing::info!(zygote = shared.recipe.name, %error, "a zygote ended while the server drains");
+            shared.is_waited_for().await;
+        } else {
+            tracing::error!(zygote = shared.recipe.name, %error, "a zygote was lost; starting another");
+        }
         pause.take().await;
     }
 }
@@ -99,8 +105,11 @@ async fn order_children(
     let mut forks = 0;
     let mut generation = next_generation(shared);
     loop {
-        let old = born.elapsed() >= shared.recipe.renew_after;
-        if (old || forks >= shared.recipe.renew_forks) && ordered.is_empty() {
+        // The last zygote is good enough for what still runs.
+        let is_last = shared.is_draining();
+        let old = !is_last && born.elapsed() >= shared.recipe.renew_after;
+        let most_forks = if is_last { u64::MAX } else { shared.recipe.renew_forks };
+        if (old || forks >= most_forks) && ordered.is_empty() {
             match shared.start_zygote().await {
                 Ok(fresh) => {
                     zygote = fresh;
@@ -120,7 +129,7 @@ async fn order_children(
         // In trouble, one child is asked for, to see whether the cause is over.
         let ahead = if shared.lock().trouble.is_some() { 1 } else { AHEAD };
         while !old
-            && forks < shared.recipe.renew_forks
+            && forks < most_forks
             && ordered.len() < ahead
             && let Some((limits, wanted_by)) = shared.next_order()
         {
@@ -144,7 +153,7 @@ async fn order_children(
         }
         let Some(Ordered { spawn, slot, wanted_by }) = ordered.pop_front() else {
             let renewal = shared.recipe.renew_after.saturating_sub(born.elapsed());
-            let round = renewal.min(ROUND);
+            let round = if is_last { ROUND } else { renewal.min(ROUND) };
             tokio::select! {
                 () = shared.wanted.notified() => {}
                 () = zygote.gone() => return ZygoteError::Gone,

@@ -52,6 +52,7 @@ pub struct Setup {
     settings: Vec<(String, String)>,
     user: Option<u32>,
     without_landlock: bool,
+    leads_group: bool,
 }
 
 /// Answers every call of Landlock's with ENOSYS, as a kernel without it does and as the filters of old container engines do.
@@ -67,7 +68,14 @@ fn no_landlock() -> BpfProgram {
 impl Setup {
     pub fn new(settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { program: program(), root: jail_root(), settings, user: None, without_landlock: false }
+        Self {
+            program: program(),
+            root: jail_root(),
+            settings,
+            user: None,
+            without_landlock: false,
+            leads_group: false,
+        }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -99,6 +107,12 @@ impl Setup {
         self
     }
 
+    /// As a shell starts a job: in a process group of its own, to which a terminal's Ctrl-C goes.
+    pub fn leading_a_group(mut self) -> Self {
+        self.leads_group = true;
+        self
+    }
+
     /// Whom the server runs as, if not as whoever runs the tests.
     pub fn user(&self) -> Option<u32> {
         self.user
@@ -116,6 +130,9 @@ impl Setup {
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         if let Some(user) = self.user {
             command.uid(user).gid(user).current_dir("/");
+        }
+        if self.leads_group {
+            command.process_group(0);
         }
         if self.without_landlock {
             let filter = no_landlock();
