@@ -2,9 +2,10 @@
 
 use driver::process::Process;
 use driver::server::{PATIENCE, Server, Setup, eventually};
-use driver::trial::{Needs, lone_trial, lone_trial_after, trial};
+use driver::trial::{Needs, lone_trial, trial, trial_after, trial_after_lone};
 use libtest_mimic::Trial;
 use nix::unistd::Pid;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ pub struct Group {
     needs: Needs,
     setup: Setup,
     started: OnceLock<Started>,
+    /// Whether a case needs the machine for itself.
+    has_lone: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -31,7 +34,7 @@ const GROWTH: u64 = 64 * 1024;
 impl Group {
     /// `needs`: what its server asks of whoever runs the tests.
     pub fn new(name: impl Into<String>, needs: Needs, setup: Setup) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), needs, setup, started: OnceLock::new() })
+        Arc::new(Self { name: name.into(), needs, setup, started: OnceLock::new(), has_lone: AtomicBool::new(false) })
     }
 
     fn started(&self) -> &Started {
@@ -60,13 +63,14 @@ impl Group {
     /// A case that needs the machine for itself.
     pub fn lone_trial(self: &Arc<Self>, name: &str, test: impl FnOnce(&Server) + Send + 'static) -> Trial {
         let group = Arc::clone(self);
+        self.has_lone.store(true, Ordering::Relaxed);
         self.needs.allow(lone_trial(format!("{}::{name}", self.name), move || test(group.server())))
     }
 
     /// The last trial of a group: waits until all others are done, and examines the server.
     pub fn last(self: Arc<Self>) -> Trial {
         let name = format!("{}::leaves-nothing-behind", self.name);
-        let needs = self.needs;
+        let (needs, has_lone) = (self.needs, self.has_lone.load(Ordering::Relaxed));
         let (watched, examined) = (Arc::downgrade(&self), self);
         let wait = move || {
             let deadline = Instant::now() + Duration::from_secs(600);
@@ -75,11 +79,12 @@ impl Group {
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
-        needs.allow(lone_trial_after(name, wait, move || {
+        let examine = move || {
             if let Some(started) = examined.started.get() {
                 started.examine();
             }
-        }))
+        };
+        needs.allow(if has_lone { trial_after_lone(name, wait, examine) } else { trial_after(name, wait, examine) })
     }
 }
 

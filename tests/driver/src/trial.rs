@@ -6,11 +6,12 @@
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::unistd::geteuid;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 /// The whole of a test program's `main`: `trials` are made and run, so many at once when nothing else is asked for; `after` is
@@ -29,7 +30,7 @@ pub fn run(at_once: usize, trials: impl FnOnce() -> Vec<Trial>, after: impl FnOn
         eprintln!("{}", LAST_WORDS.take());
         return ExitCode::FAILURE;
     };
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(&arguments, in_order(trials));
     let examined = arguments.list || catch_unwind(AssertUnwindSafe(after)).is_ok();
     crate::places::remove_public_copy();
     if !examined {
@@ -47,6 +48,29 @@ thread_local! {
 /// Held for reading by every test, and for writing by one that needs the machine for itself.
 static MACHINE: RwLock<()> = RwLock::new(());
 
+/// When a test's turn comes: among others, then alone, then after all of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    Among,
+    Alone,
+    Last,
+}
+
+/// The tests whose turn comes late, by name.
+static LATE: Mutex<Vec<(String, Turn)>> = Mutex::new(Vec::new());
+
+fn put_off(name: &str, turn: Turn) {
+    LATE.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), turn));
+}
+
+/// Those that need the machine for themselves come one after the other at the end: for each that comes between others, all threads
+/// would wait for the longest of these.
+fn in_order(mut trials: Vec<Trial>) -> Vec<Trial> {
+    let late: HashMap<String, Turn> = LATE.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+    trials.sort_by_key(|trial| late.get(trial.name()).copied().unwrap_or(Turn::Among));
+    trials
+}
+
 /// A test among others.
 pub fn trial(name: impl Into<String>, test: impl FnOnce() + Send + 'static) -> Trial {
     let name = name.into();
@@ -58,11 +82,16 @@ pub fn trial(name: impl Into<String>, test: impl FnOnce() + Send + 'static) -> T
 
 /// A test that no other of this program runs beside.
 pub fn lone_trial(name: impl Into<String>, test: impl FnOnce() + Send + 'static) -> Trial {
-    lone_trial_after(name, || (), test)
+    let name = name.into();
+    put_off(&name, Turn::Alone);
+    Trial::test(name.clone(), move || {
+        let _alone = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+        outcome(&name, test)
+    })
 }
 
-/// The same, after waiting for something: it must not be waited for with others locked out.
-pub fn lone_trial_after(
+/// A test among others that first waits for some of them: nobody is locked out meanwhile.
+pub fn trial_after(
     name: impl Into<String>,
     wait: impl FnOnce() + Send + 'static,
     test: impl FnOnce() + Send + 'static,
@@ -70,9 +99,20 @@ pub fn lone_trial_after(
     let name = name.into();
     Trial::test(name.clone(), move || {
         caught(wait)?;
-        let _alone = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+        let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
         outcome(&name, test)
     })
+}
+
+/// The same, where it waits for tests that need the machine for themselves.
+pub fn trial_after_lone(
+    name: impl Into<String>,
+    wait: impl FnOnce() + Send + 'static,
+    test: impl FnOnce() + Send + 'static,
+) -> Trial {
+    let name = name.into();
+    put_off(&name, Turn::Last);
+    trial_after(name, wait, test)
 }
 
 /// What a test asks of whoever runs it.
