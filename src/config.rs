@@ -160,12 +160,11 @@ impl Config {
             memory: read.mebibytes("MAYFLY_MEMORY_MB")?,
             output: read.bytes("MAYFLY_OUTPUT_BYTES")?,
         };
-        // A default above the built-in maximum raises it: whoever sets MAYFLY_WALL_MS=120000 wants that to hold.
         let maxima = Limits {
-            wall: read.milliseconds("MAYFLY_MAX_WALL_MS")?.max(limits.wall),
-            cpu: read.milliseconds("MAYFLY_MAX_CPU_MS")?.max(limits.cpu),
-            memory: read.mebibytes("MAYFLY_MAX_MEMORY_MB")?.max(limits.memory),
-            output: read.bytes("MAYFLY_MAX_OUTPUT_BYTES")?.max(limits.output),
+            wall: read.maximum("MAYFLY_MAX_WALL_MS", Reader::milliseconds, "MAYFLY_WALL_MS")?,
+            cpu: read.maximum("MAYFLY_MAX_CPU_MS", Reader::milliseconds, "MAYFLY_CPU_MS")?,
+            memory: read.maximum("MAYFLY_MAX_MEMORY_MB", Reader::mebibytes, "MAYFLY_MEMORY_MB")?,
+            output: read.maximum("MAYFLY_MAX_OUTPUT_BYTES", Reader::bytes, "MAYFLY_OUTPUT_BYTES")?,
         };
         let cores = crate::machine::cores();
         let concurrency = crate::machine::concurrency(cores, limits.memory);
@@ -243,7 +242,10 @@ mod tests {
             let Range::Number { least, most } = setting.range else { continue };
             for number in [least, most] {
                 let number = number.to_string();
-                assert!(read(&[(setting.name, &number)]).is_ok(), "{} = {number}", setting.name);
+                // A maximum goes with a limit that is no larger.
+                let limit = setting.name.replace("_MAX_", "_");
+                let values = [(limit.as_str(), number.as_str()), (setting.name, &number)];
+                assert!(read(&values).is_ok(), "{} = {number}", setting.name);
             }
             let beyond = u128::from(most) + 1;
             let outside = [Some(beyond), least.checked_sub(1).map(u128::from)];
@@ -253,6 +255,32 @@ mod tests {
                 assert!(said.contains(setting.name) && said.contains(&setting.range.to_string()), "{said}");
             }
         }
+    }
+
+    #[test]
+    fn a_maximum_is_no_lower_than_its_limit() {
+        let maxima = SETTINGS.iter().filter_map(|setting| Some((setting, setting.name.strip_prefix("MAYFLY_MAX_")?)));
+        let mut pairs = 0;
+        for (setting, rest) in maxima {
+            let limit = format!("MAYFLY_{rest}");
+            let row = SETTINGS.iter().find(|setting| setting.name == limit).expect("each maximum is a limit's");
+            let below = (row.default.parse::<u64>().expect("a number") - 1).to_string();
+            let error = read(&[(setting.name, &below)]).expect_err("it is below its limit").to_string();
+            for piece in [setting.name, below.as_str(), &limit, row.default] {
+                assert!(error.contains(piece), "{piece} is not in {error}");
+            }
+            assert!(read(&[(setting.name, &below), (&limit, &below)]).is_ok(), "{}", setting.name);
+            assert!(read(&[(setting.name, row.default)]).is_ok(), "{}", setting.name);
+            let above = (setting.default.parse::<u64>().expect("a number") + 1).to_string();
+            assert!(read(&[(&limit, &above)]).is_ok(), "{limit} alone raises its maximum");
+            assert!(
+                read(&[(&limit, &above), (setting.name, setting.default)]).is_err(),
+                "{limit} and {}",
+                setting.name
+            );
+            pairs += 1;
+        }
+        assert_eq!(pairs, 4);
     }
 
     #[test]

@@ -50,6 +50,27 @@ impl<'a> Reader<'a> {
         if self.text(name).is_some() { self.size(name) } else { Ok(found) }
     }
 
+    /// The most that a request may ask for, by the setting `name`, where it gets what `limit` says if it asks for nothing. Where the
+    /// maximum is not set, a limit above it raises it: whoever sets `MAYFLY_WALL_MS=120000` alone wants that to hold. One that is set
+    /// below its limit is refused: either of the two may be the mistake.
+    pub(super) fn maximum<T: Ord>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&Self, &str) -> Result<T, ConfigError>,
+        limit: &str,
+    ) -> Result<T, ConfigError> {
+        let (most, least) = (read(self, name)?, read(self, limit)?);
+        match self.text(name) {
+            _ if least <= most => Ok(most),
+            None => Ok(least),
+            Some(value) => {
+                let default = self.text(limit).unwrap_or_else(|| Self::row(limit).default.to_owned());
+                let expected = format!("at least {limit}, which is {default}; lower that too, or raise this");
+                Err(ConfigError { name, value: Some(value), expected })
+            }
+        }
+    }
+
     pub(super) fn milliseconds(&self, name: &str) -> Result<Duration, ConfigError> {
         self.number(name).map(Duration::from_millis)
     }

@@ -157,7 +157,7 @@ fn capabilities_tell_the_settings_in_force() {
     let told = server.get("/capabilities").json();
     let wall = json!({ "wall_ms": 70_000, "cpu_ms": 1500, "memory_mb": 128, "output_bytes": 100 });
     assert_eq!(told["limits"], wall);
-    // A default above a maximum raises it.
+    // A limit above a maximum that is not set raises it.
     assert_eq!(
         told["maxima"],
         json!({ "wall_ms": 70_000, "cpu_ms": 60_000, "memory_mb": 512, "output_bytes": 1_048_576 })
