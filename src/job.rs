@@ -85,6 +85,9 @@ impl Limit {
     }
 }
 
+/// What a client is told of a script that is too long begins with this.
+pub const SCRIPT_TOO_LARGE: &str = "Script too large.";
+
 /// Why a draft is no job. The client is told so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wrong {
@@ -103,7 +106,7 @@ pub enum Wrong {
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ScriptTooLarge(most) => write!(f, "Script too large. Max size allowed is {most}."),
+            Self::ScriptTooLarge(most) => write!(f, "{SCRIPT_TOO_LARGE} Max size allowed is {most}."),
             Self::ArgsNoList => f.write_str("'args' must be a list"),
             Self::KwargsNoMap => f.write_str("'kwargs' must be an object"),
             Self::LimitTooLarge(limit, most) => {

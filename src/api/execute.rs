@@ -29,7 +29,11 @@ pub(super) async fn execute<S: Service>(api: &Api<S>, exchange: &mut Exchange) -
     };
     let job = match parse(api, &body).await {
         Ok(job) => job,
-        Err(request::Wrong(sentence)) => return Answer::error(StatusCode::BAD_REQUEST, "wrong_request", &sentence),
+        Err(wrong) => {
+            let mut answer = Answer::error(StatusCode::BAD_REQUEST, "wrong_request", &wrong.0);
+            answer.hint = wrong.hint();
+            return answer;
+        }
     };
     // The job, and the frame in which it goes to the child: about as large as the body, in a buffer that doubles as it grows.
     let room = exchange.hold(job.size_in_memory() + 2 * body.len());

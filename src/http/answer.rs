@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const ISOLATION: HeaderName = HeaderName::from_static("mayfly-isolation");
+const HINT: HeaderName = HeaderName::from_static("mayfly-hint");
 /// Asks nginx, and what follows its example, to hand on each piece as it comes.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -40,6 +41,8 @@ pub struct Answer {
     pub allow: Option<&'static str>,
     /// The isolation level, where a script runs under it.
     pub isolation: Option<&'static str>,
+    /// What to do, where the body has a fixed form that leaves no room for it.
+    pub hint: Option<&'static str>,
     /// For an execution that came to an outcome.
     pub spent: Option<Spent>,
     content: Given,
@@ -70,8 +73,9 @@ impl Answer {
     }
 
     fn with(status: StatusCode, code: &'static str, content_type: &'static str, content: Given) -> Self {
-        let (allow, isolation, spent, busy, delivery, held) = (None, None, None, None, None, [None, None]);
-        Self { status, code, content_type, allow, isolation, spent, content, is_read: true, busy, delivery, held }
+        let (allow, isolation, hint) = (None, None, None);
+        let (spent, busy, delivery, held) = (None, None, None, [None, None]);
+        Self { status, code, content_type, allow, isolation, hint, spent, content, is_read: true, busy, delivery, held }
     }
 
     /// `{"error": message}` and nothing else.
@@ -150,6 +154,9 @@ pub(super) fn respond(answer: Answer, sending: Sending, line: Line, signals: Arc
     }
     if let Some(timing) = answer.spent.as_ref().and_then(server_timing) {
         headers.insert(SERVER_TIMING, timing);
+    }
+    if let Some(hint) = answer.hint {
+        headers.insert(HINT, HeaderValue::from_static(hint));
     }
     if let Some(methods) = answer.allow {
         headers.insert(ALLOW, HeaderValue::from_static(methods));

@@ -94,8 +94,14 @@ fn the_three_known_sentences(server: &Server, _: Place) {
         server.execute(&json!({ "script": script })).is_error(400, NO_STRING);
     }
     for script in ["#".repeat(10_241), "é".repeat(5_121), "😀".repeat(2_561)] {
-        server.execute(&json!({ "script": script })).is_error(400, TOO_LARGE);
+        let answer = server.execute(&json!({ "script": script }));
+        answer.is_error(400, TOO_LARGE);
+        let hint = answer.header("mayfly-hint").expect("it says what to do");
+        for piece in ["MAYFLY_SCRIPT_BYTES", "args", "stdin"] {
+            assert!(hint.contains(piece), "{hint}");
+        }
     }
+    assert_eq!(server.execute(&json!({})).header("mayfly-hint"), None);
 }
 
 fn the_largest_script_runs(server: &Server, _: Place) {

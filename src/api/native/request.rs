@@ -23,6 +23,15 @@ const INCLUDE: [&str; 4] = ["stdout", "stderr", "usage", "isolation"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong(pub Cow<'static, str>);
 
+impl Wrong {
+    /// What to do, where the sentence, which is fixed, does not say it.
+    pub fn hint(&self) -> Option<&'static str> {
+        self.0.starts_with(job::SCRIPT_TOO_LARGE).then_some(
+            "MAYFLY_SCRIPT_BYTES sets the largest script; data goes into args, kwargs or stdin, not into the script",
+        )
+    }
+}
+
 impl From<job::Wrong> for Wrong {
     fn from(wrong: job::Wrong) -> Self {
         Self(wrong.to_string().into())
