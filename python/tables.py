@@ -29,7 +29,7 @@ def _array(array, room):
             break
         parts *= length
     if parts * 2 > room:
-        raise TooLarge
+        raise TooLarge(parts * 2)
     kind = array.dtype.kind
     if kind == "f" and array.dtype.itemsize > 8:
         return _rounded(array).tolist()
@@ -176,8 +176,8 @@ def _frame(frame, room):
     index = frame.index
     rows, width = frame.shape
     levels = 0 if _is_row_number(index) else index.nlevels
-    if rows * max(width + levels, 1) * 2 > room:
-        raise TooLarge
+    if (parts := rows * max(width + levels, 1)) * 2 > room:
+        raise TooLarge(parts * 2)
     labels = [_label(label, "column") for label in frame.columns]
     _check_labels(labels)
     columns = [_column(frame.iloc[:, position], room) for position in range(width)]
@@ -212,7 +212,7 @@ def _series(series, room):
         return _column(series, room)
     count = len(series)
     if count * 3 > room:
-        raise TooLarge
+        raise TooLarge(count * 3)
     values = _column(series, room)
     if not _is_in_levels(index):
         keys = [_key_text(label) for label in _column(index, room)]
@@ -279,7 +279,7 @@ def _shown(label):
 def _column(column, room):
     """The values of a Series or an Index."""
     if len(column) * 2 > room:
-        raise TooLarge
+        raise TooLarge(len(column) * 2)
     if _is_in_levels(column):
         return list(column)
     array = column.array
@@ -292,7 +292,7 @@ def _column(column, room):
 def _extension(array, room):
     _check_made(array)
     if len(array) * 2 > room:
-        raise TooLarge
+        raise TooLarge(len(array) * 2)
     return list(array)
 
 

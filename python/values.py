@@ -23,7 +23,7 @@ class Refused(Exception):
 
 
 class TooLarge(Exception):
-    """The value has more parts than the result may have bytes."""
+    """The value has more parts than the result may have bytes. Its argument says how many bytes it takes at least, where that is known."""
 
 
 class NeedsScript(Exception):
@@ -158,7 +158,7 @@ def _ordered(value, room):
 
 def _pairs(items, room):
     if len(items) * 5 > room:
-        raise TooLarge
+        raise TooLarge(len(items) * 5)
     return dict(items)
 
 
@@ -175,7 +175,7 @@ _ordered_items = dict.items
 def _of_items(base):
     def convert(value, room):
         if base.__len__(value) * 2 > room:
-            raise TooLarge
+            raise TooLarge(base.__len__(value) * 2)
         return [*base.__iter__(value)]
 
     return convert
@@ -184,7 +184,7 @@ def _of_items(base):
 def _of_bytes(base):
     def convert(value, room):
         if base.__len__(value) > room:
-            raise TooLarge
+            raise TooLarge(base.__len__(value))
         return bytes(base.__getitem__(value, slice(None)))
 
     return convert
@@ -283,7 +283,7 @@ def _text(value, _):
 
 def _elements(value, room):
     if len(value) * 2 > room:
-        raise TooLarge
+        raise TooLarge(len(value) * 2)
     return [*value]
 
 
@@ -303,7 +303,7 @@ _add([types.SimpleNamespace], lambda value, _: _attribute(value, "__dict__"))
 
 def _bytes(value, room):
     if memoryview(value).nbytes > room:
-        raise TooLarge
+        raise TooLarge(memoryview(value).nbytes)
     return bytes(value)
 
 

@@ -300,6 +300,7 @@ impl Supervisor {
             tmp: self.plan.has_tmp().then_some(self.config.tmp_size),
             tmp_files: TMP_INODES.into(),
             threads: MAX_THREADS,
+            result: self.config.result_size,
         }
     }
 

@@ -122,8 +122,8 @@ pub enum Reply {
         /// What stands there and what to do about it, as `a generator; return list(...)`.
         problem: String,
     },
-    /// The result's encoding passes `result_bytes`.
-    TooLarge,
+    /// The result's encoding passes `result_bytes`: it takes so many bytes at least.
+    TooLarge(u64),
 }
 
 /// Why bytes are not the message that was due.
@@ -213,7 +213,7 @@ pub fn decode_up(payload: &[u8], most_tokens: usize) -> Result<Up, WireError> {
     let config = bincode::config::standard().with_limit::<64>();
     let start: Result<((u32, u32, u64), usize), _> = bincode::serde::decode_from_slice(payload, config);
     match start {
-        Ok(((DONE, VALUE, tokens), _)) if tokens > most_tokens as u64 => Ok(Up::Done(Reply::TooLarge)),
+        Ok(((DONE, VALUE, tokens), _)) if tokens > most_tokens as u64 => Ok(Up::Done(Reply::TooLarge(tokens))),
         _ => decode(payload),
     }
 }
@@ -288,9 +288,9 @@ mod tests {
     fn a_value_of_too_many_tokens_is_not_decoded() {
         let value = Up::Done(Reply::Value(vec![Token::Null; 11], String::new()));
         let frame = encode(&value).expect("small");
-        assert_eq!(decode_up(&frame[HEADER..], 10), Ok(Up::Done(Reply::TooLarge)));
+        assert_eq!(decode_up(&frame[HEADER..], 10), Ok(Up::Done(Reply::TooLarge(11))));
         assert_eq!(decode_up(&frame[HEADER..], 11), Ok(value));
-        let others = [Up::Done(Reply::TooLarge), Up::Hello(Hello::Ready { cpu_ns: u64::MAX, own: u64::MAX })];
+        let others = [Up::Done(Reply::TooLarge(u64::MAX)), Up::Hello(Hello::Ready { cpu_ns: u64::MAX, own: u64::MAX })];
         for other in others {
             let frame = encode(&other).expect("small");
             assert_eq!(decode_up(&frame[HEADER..], 0), Ok(other));
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn trailing_bytes_are_refused() {
-        let mut frame = encode(&Reply::TooLarge).expect("small");
+        let mut frame = encode(&Reply::TooLarge(0)).expect("small");
         frame.push(0);
         assert_eq!(decode::<Reply>(&frame[HEADER..]), Err(WireError::Trailing));
     }

@@ -63,7 +63,7 @@ fn main() -> std::io::Result<()> {
         ("compile", done(raised(Phase::Compile))),
         ("exit", done(raised(Phase::Exit))),
         ("refused", done(Reply::NotSerializable { path: "result.rows[3]".to_owned(), problem: "a set".to_owned() })),
-        ("too-large", done(Reply::TooLarge)),
+        ("too-large", done(Reply::TooLarge(2_000_000))),
         ("job", wire::encode(&Down::Job(job))),
         ("input", wire::encode(&Down::Input("line\n".to_owned()))),
     ];

@@ -89,7 +89,9 @@ fn show(report: Report, result_size: usize) -> i32 {
             }
             let mut json = Vec::new();
             if value.write_json(&mut json, result_size).is_err() {
-                eprintln!("the result is larger than allowed; return less");
+                eprintln!(
+                    "the result is larger than {result_size} bytes as JSON (MAYFLY_RESULT_BYTES); return less of it"
+                );
                 return exit::FAILED;
             }
             json.push(b'\n');

@@ -41,8 +41,8 @@ pub(super) enum Stop {
         /// What stands there and what to do about it.
         problem: String,
     },
-    /// The JSON text would be longer than allowed.
-    TooLarge,
+    /// The JSON text would be longer than allowed: so many bytes at least, or 0 where that is not known.
+    TooLarge(usize),
     /// The memory limit was met.
     Memory,
 }
@@ -99,6 +99,7 @@ pub(super) fn encode(
         simplify,
         reading,
         tokens: Vec::new(),
+        allowed: room,
         room,
         open: Vec::new(),
         hooks: None,
@@ -118,7 +119,9 @@ pub(super) struct Encoder<'a, 'py> {
     pub(super) simplify: &'a Simplify,
     pub(super) reading: Reading,
     pub(super) tokens: Vec<Token>,
-    /// Bytes left for the JSON text. Every token is charged what its text takes at least.
+    /// Bytes that the JSON text may take.
+    allowed: usize,
+    /// Bytes left for it. Every token is charged what its text takes at least.
     room: usize,
     pub(super) open: Vec<Open<'py>>,
     /// The script's hooks, once they were taken off so that Python code can run without them.
@@ -235,7 +238,9 @@ impl<'py> Encoder<'_, 'py> {
                 Ok(simpler)
             }
             Err(error) if error.is_instance(py, self.simplify.needs_script.bind(py)) => Err(Stop::NeedsScript),
-            Err(error) if error.is_instance(py, self.simplify.too_large.bind(py)) => Err(Stop::TooLarge),
+            Err(error) if error.is_instance(py, self.simplify.too_large.bind(py)) => {
+                Err(self.too_large(report::least_of(&error, py)))
+            }
             Err(error) if error.is_instance_of::<PyMemoryError>(py) => Err(Stop::Memory),
             Err(error) if error.is_instance(py, self.simplify.refused.bind(py)) => {
                 let reason = error.value(py).str().map(|text| text.to_string_lossy().into_owned());
@@ -336,18 +341,24 @@ impl<'py> Encoder<'_, 'py> {
         if self.open.len() >= MAX_DEPTH {
             return Err(self.refuse(TOO_DEEP));
         }
-        if length.saturating_mul(least) > self.room.saturating_add(1) {
-            return Err(Stop::TooLarge);
+        let parts = length.saturating_mul(least);
+        if parts > self.room.saturating_add(1) {
+            return Err(self.too_large(parts.saturating_add(1)));
         }
         self.charge(2 + length.saturating_sub(1))?;
         // A list of 100,000 numbers is one allocation then, and a list of lists is none that is too large.
         self.tokens.try_reserve(length.saturating_add(1))?;
-        u32::try_from(length).map_err(|_| Stop::TooLarge)
+        u32::try_from(length).map_err(|_| self.too_large(length))
     }
 
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), Stop> {
-        self.room = self.room.checked_sub(bytes).ok_or(Stop::TooLarge)?;
+        self.room = self.room.checked_sub(bytes).ok_or_else(|| self.too_large(bytes))?;
         Ok(())
+    }
+
+    /// What was charged so far and `bytes` more are too much.
+    fn too_large(&self, bytes: usize) -> Stop {
+        Stop::TooLarge((self.allowed - self.room).saturating_add(bytes))
     }
 
     pub(super) fn push(&mut self, token: Token) -> Result<(), Stop> {

@@ -96,7 +96,9 @@ fn attempt<'py>(
                 encoded = encode::encode(&captured.simplify, &settled, room, Reading::AfterScript);
                 remains.settled = Some(settled);
             }
-            Err(error) if error.is_instance(py, captured.simplify.too_large.bind(py)) => encoded = Err(Stop::TooLarge),
+            Err(error) if error.is_instance(py, captured.simplify.too_large.bind(py)) => {
+                encoded = Err(Stop::TooLarge(report::least_of(&error, py)));
+            }
             Err(error) => return Err(Failed::Run(error)),
         }
     }
@@ -107,7 +109,7 @@ fn attempt<'py>(
         Err(Stop::NeedsScript) => {
             Reply::NotSerializable { path: path::write([].into_iter()), problem: TOO_DEEP.to_owned() }
         }
-        Err(Stop::TooLarge) => Reply::TooLarge,
+        Err(Stop::TooLarge(least)) => Reply::TooLarge(least as u64),
         Err(Stop::NotSerializable { path, problem }) => Reply::NotSerializable { path, problem },
         Err(Stop::Memory) => {
             make_room();

@@ -214,6 +214,11 @@ impl SignalMask {
     }
 }
 
+/// How many bytes the value takes at least, as python/values.py says where it raises `TooLarge`; or 0.
+pub(super) fn least_of(too_large: &PyErr, py: Python<'_>) -> usize {
+    too_large.value(py).getattr("args").and_then(|args| args.get_item(0)?.extract()).unwrap_or(0)
+}
+
 /// The exception's type, read without running any Python.
 fn bare(value: &Bound<'_, PyBaseException>) -> Exception {
     // SAFETY: a type object always has a name, which lives as long as the type, and `value` holds its type.

@@ -186,7 +186,7 @@ async fn converse(child: &mut Child, told: &[u8], most_tokens: usize) -> Stop {
 fn text_of(reply: &Reply) -> usize {
     match reply {
         Reply::Value(_, notes) => notes.len(),
-        Reply::TooLarge => 0,
+        Reply::TooLarge(_) => 0,
         Reply::Raised { exception: Exception { kind, message, traceback, .. }, cause, .. } => {
             let named = match cause {
                 Cause::Call { name, inside, .. } => name.len() + inside.len(),

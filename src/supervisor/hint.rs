@@ -17,6 +17,8 @@ pub struct Place {
     pub tmp_files: u64,
     /// The most threads.
     pub threads: u64,
+    /// The largest result.
+    pub result: ByteSize,
 }
 
 /// The addition, in parentheses and after a space, or nothing.
@@ -62,7 +64,10 @@ fn of_call(name: &str, errno: Errno, place: &Place) -> Option<String> {
     let refused = matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS | Errno::EROFS);
     let sentence = match (module, function) {
         ("_thread", "start_new_thread" | "start_joinable_thread") => {
-            return Some(format!("a script can have {} threads at once, its first included", place.threads));
+            return Some(format!(
+                "a script can have {} threads at once, its first included, and no setting changes that",
+                place.threads
+            ));
         }
         ("parser", "stack") => "the source is nested too deeply to be compiled",
         ("ctypes", "CFUNCTYPE") => "4,096 callbacks of C code can exist at once",
@@ -140,10 +145,14 @@ const PROCESS_CALLS: [&str; 17] = [
 /// By the error alone, where it means one limit only.
 fn of_error(errno: Errno, place: &Place) -> Option<String> {
     match (errno, place.tmp) {
-        (Errno::ENOSPC | Errno::EFBIG, Some(size)) => {
-            Some(format!("/tmp holds at most {size} and {} files", place.tmp_files))
-        }
-        (Errno::EMFILE, _) => Some(format!("a script can have {} files open at once", crate::jail::OPEN_FILES)),
+        (Errno::ENOSPC | Errno::EFBIG, Some(size)) => Some(format!(
+            "/tmp holds at most {size} and {} files; the server's MAYFLY_TMP_MB sets the size",
+            place.tmp_files
+        )),
+        (Errno::EMFILE, _) => Some(format!(
+            "a script can have {} files open at once, and no setting changes that",
+            crate::jail::OPEN_FILES
+        )),
         _ => None,
     }
 }
@@ -161,7 +170,7 @@ mod tests {
     };
 
     fn of(cause: &Cause, tmp: Option<ByteSize>) -> String {
-        hint(cause, &LIMITS, &Place { tmp, tmp_files: 1024, threads: 64 })
+        hint(cause, &LIMITS, &Place { tmp, tmp_files: 1024, threads: 64, result: ByteSize::mebibytes(1) })
     }
 
     #[test]
@@ -178,7 +187,10 @@ mod tests {
         assert_eq!(of(&call("io.open", "", Errno::ENOENT), tmp), "");
         assert_eq!(of(&call("io.open", "", Errno::EROFS), tmp), " (files can be written in /tmp only)");
         assert!(of(&call("io.open", "", Errno::EACCES), None).contains("isolation level"));
-        assert_eq!(of(&call("io.open", "", Errno::ENOSPC), tmp), " (/tmp holds at most 16MB and 1024 files)");
+        assert_eq!(
+            of(&call("io.open", "", Errno::ENOSPC), tmp),
+            " (/tmp holds at most 16MB and 1024 files; the server's MAYFLY_TMP_MB sets the size)"
+        );
         assert_eq!(of(&call("raise", "socket.create_connection", Errno::EPERM), tmp), " (there is no network here)");
         assert!(of(&call("posix.pipe", "subprocess.Popen._get_handles", Errno::EPERM), tmp).contains("processes"));
         assert!(of(&call("posix.pipe", "", Errno::EPERM), tmp).contains("pipes"));

@@ -116,7 +116,7 @@ fn from_reply(reply: Reply, limits: &Limits, place: &Place) -> Outcome {
             Ok(value) => Outcome::Returned(value, notes_of(&notes)),
             Err(malformed) => failed(Code::ResultNotSerializable, format!("the result is malformed: {malformed}")),
         },
-        Reply::TooLarge => failed(Code::ResultTooLarge, "the result is larger than allowed; return less"),
+        Reply::TooLarge(least) => failed(Code::ResultTooLarge, too_large(least, place.result)),
         Reply::NotSerializable { path, problem } => failed(Code::ResultNotSerializable, format!("{path} is {problem}")),
         Reply::Raised { phase, cause, exception } => {
             let out_of_memory = matches!(cause, Cause::Memory { .. });
@@ -136,6 +136,12 @@ fn from_reply(reply: Reply, limits: &Limits, place: &Place) -> Outcome {
             Outcome::Failed(Failure { code, message, exception })
         }
     }
+}
+
+/// A result of `least` bytes or more, as the child says; the limit is `most`.
+fn too_large(least: u64, most: ByteSize) -> String {
+    let takes = if least > most.0 { format!("takes {least} bytes or more") } else { "is too large".to_owned() };
+    format!("the result {takes} as JSON, the limit is {most} (the server's MAYFLY_RESULT_BYTES); return less of it")
 }
 
 /// The lines of a child's notes, as many and as long as an honest child writes.
@@ -194,7 +200,7 @@ mod tests {
 
     #[track_caller]
     fn check(stop: Stop, cpu: Duration, expected: Code) {
-        let place = Place { tmp: None, tmp_files: 0, threads: 0 };
+        let place = Place { tmp: None, tmp_files: 0, threads: 0, result: ByteSize(1000) };
         match decide(stop, &limits(), &place, 6, cpu) {
             Outcome::Failed(failure) => assert_eq!(failure.code, expected),
             Outcome::Returned(value, _) => panic!("returned {value:?}"),
@@ -217,7 +223,7 @@ mod tests {
     #[test]
     fn notes_are_few_and_short() {
         let reply = Reply::Value(vec![Token::Null], "x".repeat(10_000) + &"\ny".repeat(5000));
-        let place = Place { tmp: None, tmp_files: 0, threads: 0 };
+        let place = Place { tmp: None, tmp_files: 0, threads: 0, result: ByteSize(1000) };
         let Outcome::Returned(_, notes) = from_reply(reply, &limits(), &place) else { panic!("null is a value") };
         assert_eq!((notes.len(), notes[0].len(), notes[8].as_str()), (9, 800, "y"));
     }
@@ -232,6 +238,17 @@ mod tests {
         assert!(!again(&killed, 0, 128), "it is large");
         assert!(!again(&killed, 5, 0), "its processor time may be over");
         assert!(!again(&Stop::Memory, 0, 0) && !again(&ended(How::Signalled(11)), 0, 0));
+    }
+
+    #[test]
+    fn a_result_too_large_is_told_with_its_size_and_the_limit() {
+        let most = ByteSize::mebibytes(1);
+        assert_eq!(
+            too_large(5_242_882, most),
+            "the result takes 5242882 bytes or more as JSON, the limit is 1MB (the server's MAYFLY_RESULT_BYTES); return less of it"
+        );
+        // A child may say anything.
+        assert!(too_large(3, most).starts_with("the result is too large as JSON, the limit is 1MB"));
     }
 
     #[test]

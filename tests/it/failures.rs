@@ -307,7 +307,7 @@ fn memory_that_is_there_is_not_said_to_have_run_out(server: &Server, place: Plac
         ("def main():\n    raise OSError(12, 'mine')", "OSError: [Errno 12] mine"),
         (
             "import threading, time\ndef main():\n    for _ in range(70):\n        threading.Thread(target=time.sleep, args=(9,)).start()",
-            "RuntimeError: can't start new thread (a script can have 64 threads at once, its first included)",
+            "RuntimeError: can't start new thread (a script can have 64 threads at once, its first included, and no setting changes that)",
         ),
         (
             "import ctypes\ndef main():\n    kind = ctypes.CFUNCTYPE(None)\n    held = [kind(print) for _ in range(5000)]",
@@ -441,11 +441,19 @@ fn a_flood_is_stopped(server: &Server, _: Place) {
 }
 
 fn a_large_result_is_refused(server: &Server, _: Place) {
-    for expression in
-        ["'x' * (1 << 20)", "list(range(300000))", "[[0] * 1000] * 1000", "{str(n): n for n in range(100000)}"]
-    {
+    let cases = [
+        ("'x' * (1 << 20)", "the result takes 1048578 bytes or more as JSON"),
+        ("list(range(600000))", "the result takes 1200001 bytes or more as JSON"),
+        ("set(range(600000))", "the result takes 1200000 bytes or more as JSON"),
+        ("[[0] * 1000] * 1000", "bytes or more as JSON"),
+        ("{str(n): n for n in range(100000)}", "bytes or more as JSON"),
+        ("__import__('itertools').count()", "the result is too large as JSON"),
+    ];
+    for (expression, sentence) in cases {
         let failed = server.check_fails(&format!("def main():\n    return {expression}"), "result_too_large");
-        assert!(failed["error"].as_str().is_some_and(|error| error.contains("return less")), "{failed}");
+        let error = failed["error"].as_str().unwrap_or_default();
+        assert!(error.contains(sentence), "{failed}");
+        assert!(error.ends_with("the limit is 1MB (the server's MAYFLY_RESULT_BYTES); return less of it"), "{failed}");
     }
 }
 
@@ -568,17 +576,23 @@ fn a_hint_says_what_was_refused(server: &Server, place: Place) {
             "(scripts can't start or signal processes here)",
         ),
         ("import os\ndef main(): os.getloadavg()", "(the machine's load is not told here)"),
-        ("def main(): return [open('/mayfly.json') for _ in range(100)]", "(a script can have 64 files open at once)"),
+        (
+            "def main(): return [open('/mayfly.json') for _ in range(100)]",
+            "(a script can have 64 files open at once, and no setting changes that)",
+        ),
     ];
     let with_tmp = [
         (
             "import os\ndef main():\n    open('x', 'w').close()\n    os.chown('x', 1, 1)",
             "(a file's owner can't be changed here)",
         ),
-        ("def main(): open('big', 'wb').write(bytes(20 << 20))", "(/tmp holds at most 16MB and 1024 files)"),
+        (
+            "def main(): open('big', 'wb').write(bytes(20 << 20))",
+            "(/tmp holds at most 16MB and 1024 files; the server's MAYFLY_TMP_MB sets the size)",
+        ),
         (
             "def main():\n    for i in range(2000): open(f'f{i}', 'w').close()",
-            "(/tmp holds at most 16MB and 1024 files)",
+            "(/tmp holds at most 16MB and 1024 files; the server's MAYFLY_TMP_MB sets the size)",
         ),
         ("def main(): open('/usr/x', 'w')", "(files can be written in /tmp only)"),
         ("from pathlib import Path\ndef main(): Path('/usr/x').write_text('x')", "(files can be written in /tmp only)"),

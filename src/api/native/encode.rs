@@ -29,7 +29,9 @@ pub fn encode(report: &Report, include: Include, size: ByteSize, isolation: &'st
             body.extend_from_slice(b"{\"result\":");
             value.write_json(&mut body, size.as_usize()).is_err().then(|| {
                 body = Vec::with_capacity(512);
-                let message = format!("the result is larger than {size} as JSON; return less of it");
+                let message = format!(
+                    "the result is larger than {size} as JSON (the server's MAYFLY_RESULT_BYTES); return less of it"
+                );
                 let failure = Failure { code: Code::ResultTooLarge, message, exception: None };
                 (failure.code, write_failure(&mut body, &failure))
             })
@@ -220,8 +222,7 @@ mod tests {
         let report = returned(Token::Str("x".repeat(2000)));
         let (status, code, body) = text(encode(&report, Include::default(), ByteSize(1024), "full"));
         assert_eq!((status, code), (422, "result_too_large"));
-        let expected =
-            r#"{"error":"the result is larger than 1KB as JSON; return less of it","code":"result_too_large"}"#;
+        let expected = r#"{"error":"the result is larger than 1KB as JSON (the server's MAYFLY_RESULT_BYTES); return less of it","code":"result_too_large"}"#;
         assert_eq!(body, expected);
     }
 
