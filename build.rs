@@ -24,9 +24,10 @@ fn segments() {
     println!("cargo::rustc-link-arg=-Wl,-z,max-page-size=0x200000");
 }
 
-/// libffi is to find these in the program before its own (`python/closures.rs`).
+/// Libraries are to find these in the program before their own: callbacks (`python/closures.rs`), and memory for `OpenBLAS`
+/// (`python/workspace.rs`).
 fn callbacks() {
-    for symbol in ["ffi_closure_alloc", "ffi_closure_free"] {
+    for symbol in ["ffi_closure_alloc", "ffi_closure_free", "mmap"] {
         println!("cargo::rustc-link-arg-bins=-Wl,--undefined={symbol},--export-dynamic-symbol={symbol}");
     }
 }

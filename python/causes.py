@@ -114,3 +114,25 @@ def _named(value):
         module, name = value.__module__, value.__name__
         return f"{module}.{name}" if type(module) is str and type(name) is str else ""
     return ""
+
+
+def here():
+    """Where this thread stands, as (line, traceback text) of an exception raised there; and what it wrote is flushed."""
+    frame, line, entries = sys._getframe(1), None, []
+    while frame is not None and len(entries) < DEEP and frame.f_code.co_filename != OWN:
+        if line is None and frame.f_code.co_filename == SCRIPT:
+            line = frame.f_lineno
+        entries.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    stack = _Stack(traceback.StackSummary.extract(reversed(entries)))
+    for stream in _first_streams:
+        try:
+            stream.flush()
+        except BaseException:  # noqa: BLE001, S110 - detached or closed by the script
+            pass
+    return line, "Traceback (most recent call last):\n" + "".join(stack.format())
+
+
+def watch_first_streams():
+    global _first_streams
+    _first_streams = sys.__stdout__, sys.__stderr__

@@ -26,6 +26,7 @@ mod preload;
 mod private;
 mod refuse;
 mod report;
+mod workspace;
 
 pub use preload::is_always_loaded;
 pub use report::no_memory_for_the_job;

@@ -4,7 +4,7 @@
 
 use super::encode::Simplify;
 use super::report::Describe;
-use super::{Setup, private, refuse};
+use super::{Setup, private, refuse, workspace};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -57,6 +57,8 @@ pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
     refuse::aloud(py)?;
     private::anonymous_maps(py)?;
     let (stdout, stderr, beneath_stdout, beneath_stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
+    take(&runner, "watch_first_streams")?.bind(py).call0()?;
+    workspace::watch(take(&runner, "here")?);
     Ok(Captured {
         describe: Describe {
             function: take(&runner, "describe")?,

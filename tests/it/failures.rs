@@ -32,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
             memory_that_ran_out_is_said_whatever_python_calls_it,
             memory_that_is_there_is_not_said_to_have_run_out,
             a_request_sets_its_own_memory,
+            products_that_have_no_work_buffer_end_at_once,
             a_job_that_does_not_fit_in_memory_is_told,
             a_result_that_does_not_fit_in_memory_is_told,
             output_is_cut_and_said_to_be,
@@ -329,6 +330,39 @@ fn memory_that_is_there_is_not_said_to_have_run_out(server: &Server, place: Plac
         error.starts_with("MemoryError") && error.ends_with("(the source is nested too deeply to be compiled)"),
         "{failed}"
     );
+}
+
+/// `OpenBLAS` asks again without end.
+fn products_that_have_no_work_buffer_end_at_once(server: &Server, place: Place) {
+    if place == Place::NoFiles {
+        // Nothing can be imported there that is not preloaded.
+        return;
+    }
+    let full = "import numpy, mmap\n\
+                def main():\n    a = numpy.ones((300, 300))\n    kept = []\n    try:\n        \
+                while True: kept.append(mmap.mmap(-1, 1 << 22))\n    except OSError:\n        kept.pop()\n    \
+                print('so far', end='')\n    return (a @ a)[0, 0]";
+    let answer = server.execute(&json!({ "script": full, "include": ["stdout"], "limits": { "memory_mb": 128 } }));
+    let failed = answer.json();
+    let error = failed["error"].as_str().unwrap_or_default();
+    assert_eq!((answer.status, &failed["code"]), (422, &json!("memory_limit")), "{failed}");
+    assert!(
+        error.contains("use fewer threads or raise limits.memory_mb (memory ran out: 32MB were asked for"),
+        "{error}"
+    );
+    assert_eq!((&failed["exception"]["line"], &failed["stdout"]), (&json!(10), &json!("so far")), "{failed}");
+    // Whether buffers run out depends on how many threads multiply at once. None of them may wait for ever.
+    let threads = "import numpy, threading\n\
+                   def main(count):\n    a = numpy.ones((300, 300))\n    \
+                   threads = [threading.Thread(target=lambda: a @ a) for _ in range(count)]\n    \
+                   for thread in threads: thread.start()\n    \
+                   for thread in threads: thread.join()\n    return 'done'";
+    for (count, memory) in [(2, 64), (9, 64), (9, 256), (63, 256)] {
+        let limits = json!({ "memory_mb": memory, "wall_ms": 30_000, "cpu_ms": 30_000 });
+        let answer = server.execute(&json!({ "script": threads, "args": [count], "limits": limits }));
+        let (status, body) = (answer.status, answer.json());
+        assert!(status == 200 || body["code"] == "memory_limit", "{count} threads in {memory}MB: {body}");
+    }
 }
 
 fn a_request_sets_its_own_memory(server: &Server, _: Place) {
