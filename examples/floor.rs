@@ -277,6 +277,7 @@ impl Floor<'_> {
             kwargs: vec![mayfly::value::Token::Map(0)],
             result_bytes: self.orders.result_bytes,
             captured: false,
+            manner: mayfly::manner::Manner::default(),
         };
         send(ours.as_fd(), &wire::encode(&Down::Job(job))?)?;
         let reply = receive(ours.as_fd()).and_then(|frame| wire::decode::<Up>(&frame).ok());

@@ -17,6 +17,10 @@ pub struct Capabilities {
     pub body_bytes: u64,
     /// Scripts that run at once.
     pub concurrency: usize,
+    /// How long names and values of `env` may be together, in bytes.
+    pub env_bytes: u64,
+    /// How many names `env` may have.
+    pub env_count: usize,
     /// The isolation level in force.
     pub isolation: &'static str,
     /// Each layer of the jail by its name.
@@ -99,6 +103,8 @@ impl Capabilities {
         Self {
             body_bytes: config.body_size.0,
             concurrency: config.concurrency,
+            env_bytes: config.manner.env.bytes.0,
+            env_count: config.manner.env.count,
             isolation,
             layers: layers.into_iter().map(state).collect(),
             limits: (&config.limits).into(),

@@ -13,6 +13,7 @@ pub use settings::{Group, Range, SETTINGS, Setting, Subcommand};
 use crate::hosts::Hosts;
 use crate::job::{Bounds, Limits};
 use crate::level::Level;
+use crate::manner::{MannerBounds, Texts};
 use crate::proxies::Proxies;
 use crate::size::ByteSize;
 use std::fmt;
@@ -83,6 +84,8 @@ pub struct Config {
     pub result_size: ByteSize,
     /// Largest script.
     pub script_size: ByteSize,
+    /// How scripts may be run.
+    pub manner: MannerBounds,
     /// Largest request body.
     pub body_size: ByteSize,
     /// Size of a run's private /tmp.
@@ -145,7 +148,7 @@ impl Config {
     /// What jobs are held to.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
-        Bounds { limits: self.limits, maxima: self.maxima, script: self.script_size }
+        Bounds { limits: self.limits, maxima: self.maxima, script: self.script_size, manner: self.manner }
     }
 
     /// Reads and checks all settings; `given` answers with the value of one name, if it was given at all.
@@ -191,6 +194,9 @@ impl Config {
             maxima,
             result_size: read.bytes("MAYFLY_RESULT_BYTES")?,
             script_size: read.bytes("MAYFLY_SCRIPT_BYTES")?,
+            manner: MannerBounds {
+                env: Texts { count: read.size("MAYFLY_ENV_COUNT")?, bytes: read.bytes("MAYFLY_ENV_BYTES")? },
+            },
             body_size: read.bytes("MAYFLY_BODY_BYTES")?,
             tmp_size: read.mebibytes("MAYFLY_TMP_MB")?,
             concurrency: read.size_or("MAYFLY_CONCURRENCY", concurrency)?,

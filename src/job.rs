@@ -3,6 +3,7 @@
 //! Built in the supervisor, by every protocol and by `mayfly run`. A [`Job`] that exists can be run: [`Job::new`] is the one place
 //! that makes one, and it checks everything against the server's bounds.
 
+use crate::manner::{self, Manner, MannerBounds};
 use crate::size::ByteSize;
 use crate::value::{Token, Value};
 use std::fmt;
@@ -44,6 +45,8 @@ pub struct Bounds {
     pub maxima: Limits,
     /// Largest script, in bytes of UTF-8.
     pub script: ByteSize,
+    /// How it may be run.
+    pub manner: MannerBounds,
 }
 
 /// The limits that a request asks for, as the numbers that it names; `None` is the server's own.
@@ -101,6 +104,8 @@ pub enum Wrong {
     LimitTooLarge(Limit, u64),
     /// A limit is none of the numbers that there are.
     LimitNotInRange(Limit, RangeInclusive<u64>),
+    /// It is not run in such a manner.
+    Manner(manner::Wrong),
 }
 
 impl fmt::Display for Wrong {
@@ -116,6 +121,7 @@ impl fmt::Display for Wrong {
                 let (name, least, most) = (limit.as_str(), range.start(), range.end());
                 write!(f, "'limits.{name}' must be a whole number from {least} to {most}")
             }
+            Self::Manner(wrong) => wrong.fmt(f),
         }
     }
 }
@@ -190,6 +196,8 @@ pub struct Draft {
     pub limits: Asked,
     /// What else the client wants to see.
     pub include: Include,
+    /// How it is run.
+    pub manner: Manner,
 }
 
 /// One run: a script and what it is given.
@@ -218,6 +226,7 @@ pub struct Job {
     stdin: String,
     limits: Limits,
     include: Include,
+    manner: Manner,
 }
 
 impl Job {
@@ -226,7 +235,7 @@ impl Job {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn new(draft: Draft, bounds: &Bounds) -> Result<Self, Wrong> {
-        let Draft { script, args, kwargs, stdin, limits, include } = draft;
+        let Draft { script, args, kwargs, stdin, limits, include, manner } = draft;
         bounds.check_script(&script)?;
         if !matches!(args.tokens(), [Token::List(_), ..]) {
             return Err(Wrong::ArgsNoList);
@@ -235,7 +244,8 @@ impl Job {
             return Err(Wrong::KwargsNoMap);
         }
         let limits = bounds.limits(limits)?;
-        Ok(Self { script, args, kwargs, stdin, limits, include })
+        manner.check(&bounds.manner).map_err(Wrong::Manner)?;
+        Ok(Self { script, args, kwargs, stdin, limits, include, manner })
     }
 
     /// Python source text, at most the configured number of bytes.
@@ -248,7 +258,7 @@ impl Job {
     #[must_use]
     pub fn size_in_memory(&self) -> usize {
         let texts = self.script.capacity() + self.stdin.capacity();
-        texts + self.args.size_in_memory() + self.kwargs.size_in_memory()
+        texts + self.args.size_in_memory() + self.kwargs.size_in_memory() + self.manner.size_in_memory()
     }
 
     /// Positional arguments of `main`: a list.
@@ -280,11 +290,18 @@ impl Job {
     pub fn include(&self) -> Include {
         self.include
     }
+
+    /// How it is run.
+    #[must_use]
+    pub fn manner(&self) -> &Manner {
+        &self.manner
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manner::Texts;
 
     const BOUNDS: Bounds = Bounds {
         limits: Limits {
@@ -300,6 +317,7 @@ mod tests {
             output: ByteSize::mebibytes(1),
         },
         script: ByteSize(10),
+        manner: MannerBounds { env: Texts { count: 1, bytes: ByteSize(10) } },
     };
 
     fn draft() -> Draft {
@@ -310,6 +328,7 @@ mod tests {
             stdin: String::new(),
             limits: Asked::default(),
             include: Include::default(),
+            manner: Manner::default(),
         }
     }
 

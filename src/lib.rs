@@ -20,7 +20,7 @@
 //!
 //! A folder belongs to one process, or to all. `tests/tidy.rs` holds the walls between them, and that no two folders need each other.
 //!
-//! The nouns, which every process may know: [`size`], [`value`], [`job`], [`outcome`], [`events`], [`client`], [`hosts`], [`proxies`],
+//! The nouns, which every process may know: [`size`], [`value`], [`job`], [`manner`], [`outcome`], [`events`], [`client`], [`hosts`], [`proxies`],
 //! [`level`], [`layer`], [`step`], [`config`], [`capabilities`]. What crosses a descriptor, and by which number: [`wire`], [`orders`],
 //! [`handover`].
 //!
@@ -49,6 +49,7 @@ pub mod layer;
 pub mod level;
 pub mod log;
 pub mod machine;
+pub mod manner;
 mod names;
 pub mod orders;
 pub mod outcome;

@@ -32,6 +32,7 @@ pub use preload::is_always_loaded;
 pub use report::no_memory_for_the_job;
 
 use crate::jail::Jailed;
+use crate::manner::Manner;
 use crate::sys::Cloned;
 use crate::sys::memory::extend_stack;
 use crate::wire::{JobFrame, Reply};
@@ -281,6 +282,7 @@ impl Interpreter {
             kwargs: Vec::new(),
             result_bytes: 1 << 20,
             captured: false,
+            manner: Manner::default(),
         };
         Python::attach(|py| {
             let (_reply, remains) = execute::execute(py, &self.captured, &job, "", &|| ());

@@ -276,6 +276,7 @@ impl Supervisor {
             kwargs: job.kwargs().tokens().to_vec(),
             result_bytes: self.config.result_size.0,
             captured: is_heard || job.include().stdout || job.include().stderr,
+            manner: job.manner().clone(),
         };
         let mut told = Vec::new();
         let mut add = |message: &Down| {

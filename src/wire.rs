@@ -13,6 +13,7 @@ mod room;
 pub use self::frames::Frames;
 
 use self::room::{NO_MEMORY, is_there_memory, tokens_where_there_is_memory};
+use crate::manner::Manner;
 use crate::outcome::{Cause, Exception};
 use crate::value::Token;
 use bincode::error::DecodeError;
@@ -42,6 +43,8 @@ pub struct JobFrame {
     pub result_bytes: u64,
     /// Whether somebody will read stdout or stderr; if so they are flushed by line, so that output survives a kill.
     pub captured: bool,
+    /// How it is run.
+    pub manner: Manner,
 }
 
 /// Supervisor to child: all that it is told, in this order: what the script reads from its stdin where there is something, then the
@@ -306,6 +309,7 @@ mod tests {
             kwargs: vec![Token::Map(1), Token::Str("é".into()), Token::Null],
             result_bytes: 1 << 20,
             captured: true,
+            manner: Manner { env: vec![("A".into(), "é".into())], seed: Some(u32::MAX), ..Manner::default() },
         });
         let frame = encode(&job).expect("small");
         assert_eq!(decode_down(payload(&frame)), Ok(job));

@@ -9,8 +9,14 @@
 #![no_main]
 
 #[expect(dead_code, reason = "only the decoding half is used")]
+#[path = "../../src/manner.rs"]
+mod manner;
+#[expect(dead_code, reason = "only the decoding half is used")]
 #[path = "../../src/outcome.rs"]
 mod outcome;
+#[expect(dead_code, reason = "only the decoding half is used")]
+#[path = "../../src/size.rs"]
+mod size;
 #[expect(dead_code, reason = "only the decoding half is used")]
 #[path = "../../src/value.rs"]
 mod value;

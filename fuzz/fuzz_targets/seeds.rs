@@ -1,8 +1,14 @@
 //! Writes one file for each kind of frame into the directory named by the first argument, for fuzzing to start from.
 
 #[expect(dead_code, reason = "only the encoding half is used")]
+#[path = "../../src/manner.rs"]
+mod manner;
+#[expect(dead_code, reason = "only the encoding half is used")]
 #[path = "../../src/outcome.rs"]
 mod outcome;
+#[expect(dead_code, reason = "only the encoding half is used")]
+#[path = "../../src/size.rs"]
+mod size;
 #[expect(dead_code, reason = "only the encoding half is used")]
 #[path = "../../src/value.rs"]
 mod value;
@@ -10,6 +16,7 @@ mod value;
 #[path = "../../src/wire.rs"]
 mod wire;
 
+use manner::Manner;
 use outcome::{Cause, Exception};
 use std::path::PathBuf;
 use value::Token;
@@ -52,6 +59,7 @@ fn main() -> std::io::Result<()> {
         kwargs: nested.clone(),
         result_bytes: 1 << 20,
         captured: true,
+        manner: Manner { env: vec![("NAME".to_owned(), "value".to_owned())], seed: Some(42), ..Manner::default() },
     };
     let frames = [
         ("ready", hello(Hello::Ready { cpu_ns: 12_345_678, own: 23_456_789 })),

@@ -4,6 +4,7 @@
 
 mod arguments;
 pub(super) mod encode;
+mod manner;
 pub(super) mod request;
 
 use crate::job::{Bounds, Job};

@@ -23,6 +23,7 @@ pub(super) struct Captured {
     pub(super) simplify: Simplify,
     pub(super) await_to_the_end: Py<PyAny>,
     pub(super) set_input: Py<PyAny>,
+    pub(super) surround: Py<PyAny>,
     pub(super) flush_by_line: Py<PyAny>,
     pub(super) renewals: Py<PyAny>,
     pub(super) main_thread: Py<PyAny>,
@@ -40,7 +41,14 @@ pub(super) struct Captured {
 
 /// Runs the Python files and takes what they define.
 pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
-    let runner = names(py, &[include_str!("../../python/runner.py"), include_str!("../../python/causes.py")])?;
+    let runner = names(
+        py,
+        &[
+            include_str!("../../python/runner.py"),
+            include_str!("../../python/causes.py"),
+            include_str!("../../python/surroundings.py"),
+        ],
+    )?;
     let values = names(
         py,
         &[
@@ -78,6 +86,7 @@ pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
         },
         await_to_the_end: take(&runner, "await_to_the_end")?,
         set_input: take(&runner, "set_input")?,
+        surround: take(&runner, "surround")?,
         flush_by_line: take(&runner, "flush_by_line")?,
         renewals: take(&runner, "renewals")?,
         main_thread: py.import("threading")?.call_method0("main_thread")?.unbind(),

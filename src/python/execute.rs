@@ -76,6 +76,10 @@ fn attempt<'py>(
     if !input.is_empty() {
         give_input(py, captured, input.as_bytes()).map_err(Failed::Run)?;
     }
+    if !job.manner.env.is_empty() || job.manner.seed.is_some() {
+        let env: Vec<_> = job.manner.env.iter().map(|(name, value)| (name, value)).collect();
+        captured.surround.call1(py, (env, job.manner.seed)).map_err(Failed::Run)?;
+    }
     let source = &text_of(&job.script);
     let (globals, module) = new_module(py, captured, source).map_err(Failed::Run)?;
     remains.module = Some(module);
@@ -86,7 +90,7 @@ fn attempt<'py>(
         Bound::from_owned_ptr_or_err(py, value)
     };
     body.map_err(Failed::Run)?;
-    let main = find_main(&globals)?;
+    let main = find_main(&globals, &job.manner.entrypoint)?;
     let result = call(py, captured, &main, job).map_err(Failed::Run)?;
     let room = usize::try_from(job.result_bytes).unwrap_or(usize::MAX);
     let mut encoded = encode::encode(&captured.simplify, &result, room, Reading::First);
@@ -183,16 +187,19 @@ fn compile<'py>(py: Python<'py>, captured: &Captured, source: &str) -> PyResult<
     captured.compile.bind(py).call1((text, SCRIPT, "exec", 0, true))
 }
 
-fn find_main<'py>(globals: &Bound<'py, PyDict>) -> Result<Bound<'py, PyAny>, Failed> {
-    let main = globals.get_item(pyo3::intern!(globals.py(), MODULE)).map_err(Failed::Run)?;
+/// The function that is to be called; nearly always `main`.
+fn find_main<'py>(globals: &Bound<'py, PyDict>, name: &str) -> Result<Bound<'py, PyAny>, Failed> {
+    let py = globals.py();
+    let main = if name == MODULE { globals.get_item(pyo3::intern!(py, MODULE)) } else { globals.get_item(name) };
+    let main = main.map_err(Failed::Run)?;
     let Some(main) = main else {
-        return Err(Failed::NoMain("the script defines no function main()".to_owned()));
+        return Err(Failed::NoMain(format!("the script defines no function {name}()")));
     };
     if main.is_callable() {
         return Ok(main);
     }
-    let name = main.get_type().name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Err(Failed::NoMain(format!("main is of type {name}, and must be a function")))
+    let kind = main.get_type().name().map(|kind| kind.to_string_lossy().into_owned()).unwrap_or_default();
+    Err(Failed::NoMain(format!("{name} is of type {kind}, and must be a function")))
 }
 
 fn call<'py>(

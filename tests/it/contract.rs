@@ -114,7 +114,7 @@ fn the_largest_script_runs(server: &Server, _: Place) {
 }
 
 fn unknown_fields_are_named(server: &Server, _: Place) {
-    let known = "known fields are script, args, kwargs, stdin, limits, include";
+    let known = "known fields are script, args, kwargs, stdin, limits, include, entrypoint, env, seed";
     let one = json!({ "script": HELLO, "timeout": 5 });
     server.execute(&one).is_error(400, &format!("Unknown field 'timeout'; {known}"));
     let two = json!({ "script": HELLO, "language": "python", "timeout": 5 });
@@ -155,7 +155,8 @@ fn null_counts_as_absent(server: &Server, _: Place) {
     for limits in [json!(null), limits] {
         let request = json!({
             "script": "import sys\ndef main(*a, **k):\n    return [a, k, sys.stdin.read()]",
-            "args": null, "kwargs": null, "stdin": null, "limits": limits, "include": null,
+            "args": null, "kwargs": null, "stdin": null, "limits": limits, "include": null, "entrypoint": null, "env": null,
+            "seed": null,
         });
         let answer = server.execute(&request);
         assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"result":[[],{},""]}"#));
@@ -165,7 +166,7 @@ fn null_counts_as_absent(server: &Server, _: Place) {
         (br#"{"script": "", "args": null, "args": []}"#, "'args' is given more than once"),
         (
             br#"{"script": "", "other": null}"#,
-            "Unknown field 'other'; known fields are script, args, kwargs, stdin, limits, include",
+            "Unknown field 'other'; known fields are script, args, kwargs, stdin, limits, include, entrypoint, env, seed",
         ),
     ] {
         let answer = post(server, body);

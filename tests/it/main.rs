@@ -24,6 +24,7 @@ mod levels;
 mod life;
 mod live;
 mod log;
+mod manner;
 mod packages;
 mod proxies;
 mod record;
@@ -54,6 +55,7 @@ fn all() -> Vec<Trial> {
         contract::trials(),
         failures::trials(),
         streams::trials(),
+        manner::trials(),
         tour::trials(),
         front::trials(),
         proxies::trials(),

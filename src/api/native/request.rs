@@ -4,6 +4,7 @@
 //! the same sentence: JSON, script, unknown and repeated fields, then the other fields as they are listed in [`FIELDS`].
 
 use super::arguments::{self, Unfit};
+use super::manner;
 use crate::job::{self, Asked, Bounds, Draft, Include, Job, Limit};
 use crate::value::Value;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -13,7 +14,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The fields of a request.
-const FIELDS: [&str; 6] = ["script", "args", "kwargs", "stdin", "limits", "include"];
+const FIELDS: [&str; 9] = ["script", "args", "kwargs", "stdin", "limits", "include", "entrypoint", "env", "seed"];
 /// The fields of `limits`.
 const LIMITS: [&str; 4] = ["wall_ms", "cpu_ms", "memory_mb", "output_bytes"];
 /// The words of `include`.
@@ -38,7 +39,7 @@ impl From<job::Wrong> for Wrong {
     }
 }
 
-fn wrong<T>(message: impl Into<Cow<'static, str>>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(message: impl Into<Cow<'static, str>>) -> Result<T, Wrong> {
     Err(Wrong(message.into()))
 }
 
@@ -49,7 +50,7 @@ pub fn parse(body: &[u8], bounds: &Bounds) -> Result<Job, Wrong> {
         Err(error) => return wrong(format!("Request body is not valid UTF-8 (at byte {})", error.valid_up_to())),
     };
     let fields: Object<'_, { FIELDS.len() }> = parse_object(text)?;
-    let [script, args, kwargs, stdin, limits, include] = fields.values;
+    let [script, args, kwargs, stdin, limits, include, manner @ ..] = fields.values;
     let script = parse_script(script, bounds)?;
     fields.others.check("", &FIELDS)?;
     let [args, kwargs, stdin, limits, include] = [args, kwargs, stdin, limits, include].map(present);
@@ -60,6 +61,7 @@ pub fn parse(body: &[u8], bounds: &Bounds) -> Result<Job, Wrong> {
         stdin: parse_stdin(stdin)?,
         limits: parse_limits(limits, bounds)?,
         include: parse_include(include)?,
+        manner: manner::parse(manner.map(present))?,
     };
     Ok(Job::new(draft, bounds)?)
 }
@@ -91,14 +93,14 @@ fn parse_script(script: Option<&RawValue>, bounds: &Bounds) -> Result<String, Wr
     Ok(script)
 }
 
-fn text_of(name: &str, literal: &RawValue) -> Result<String, Wrong> {
+pub(super) fn text_of(name: &str, literal: &RawValue) -> Result<String, Wrong> {
     match arguments::read_text(literal.get()) {
         Ok(text) => Ok(text.into_owned()),
         Err(unfit) => Err(misfit(name, &unfit)),
     }
 }
 
-fn misfit(name: &str, unfit: &Unfit) -> Wrong {
+pub(super) fn misfit(name: &str, unfit: &Unfit) -> Wrong {
     Wrong(format!("'{name}' {unfit}").into())
 }
 

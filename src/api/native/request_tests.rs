@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::job::Limits;
+use crate::manner::{self, MannerBounds, Texts};
 use crate::size::ByteSize;
 use crate::value::Token;
 use std::time::Duration;
@@ -19,7 +20,8 @@ fn bounds() -> Bounds {
         memory: ByteSize::mebibytes(1024),
         output: ByteSize::mebibytes(1),
     };
-    Bounds { limits, maxima, script: ByteSize(10_240) }
+    let env = Texts { count: 3, bytes: ByteSize(100) };
+    Bounds { limits, maxima, script: ByteSize(10_240), manner: MannerBounds { env } }
 }
 
 fn sentence(body: &str) -> String {
@@ -73,7 +75,7 @@ fn what_is_not_given_is_the_default() {
 #[test]
 fn null_counts_as_absent() {
     let bare = job(r#"{"script": "x"}"#);
-    let nulls = r#""args": null, "kwargs" :null, "stdin":  null , "include": null"#;
+    let nulls = r#""args": null, "kwargs" :null, "stdin":  null , "include": null, "entrypoint": null, "env": null, "seed": null"#;
     for limits in ["null", r#"{"wall_ms": null, "cpu_ms": null, "memory_mb": null, "output_bytes": null}"#] {
         assert_eq!(job(&format!(r#"{{"script": "x", {nulls}, "limits": {limits}}}"#)), bare, "{limits}");
     }
@@ -103,7 +105,7 @@ fn everything_can_be_given() {
 
 #[test]
 fn what_is_wrong_is_said() {
-    let known = "known fields are script, args, kwargs, stdin, limits, include";
+    let known = "known fields are script, args, kwargs, stdin, limits, include, entrypoint, env, seed";
     let cases = [
         ("", "Request body is empty; expected a JSON object".to_owned()),
         (" \n", "Request body is empty; expected a JSON object".to_owned()),
@@ -148,9 +150,27 @@ fn what_is_wrong_is_said() {
             r#"{"script": "x", "include": "stdout"}"#,
             "'include' must be a list of strings; known ones are stdout, stderr, usage, isolation".to_owned(),
         ),
+        (r#"{"script": "x", "entrypoint": 5}"#, "'entrypoint' must be a string".to_owned()),
+        (r#"{"script": "x", "env": []}"#, "'env' must be an object of strings".to_owned()),
+        (r#"{"script": "x", "env": {"A": 5}}"#, "'env' must be an object of strings".to_owned()),
+        (r#"{"script": "x", "env": {"A": ["b"]}}"#, "'env' must be an object of strings".to_owned()),
+        (
+            r#"{"script": "x", "env": {"A": "\ud800"}}"#,
+            "'env' holds a lone surrogate escape such as \\ud800, which is no character".to_owned(),
+        ),
+        (r#"{"script": "x", "env": {"A": "\u0000"}}"#, manner::Wrong::Null("env").to_string()),
     ];
     for (body, expected) in cases {
         assert_eq!(sentence(body), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_seed_is_a_whole_number() {
+    assert_eq!(job(r#"{"script": "x", "seed": 4294967295}"#).manner().seed, Some(u32::MAX));
+    for seed in ["4294967296", "-1", "-0", "1.0", "1e3", "\"5\"", "true", "[]", "{}"] {
+        let body = format!(r#"{{"script": "x", "seed": {seed}}}"#);
+        assert_eq!(sentence(&body), "'seed' must be a whole number from 0 to 4294967295", "{seed}");
     }
 }
 
