@@ -251,7 +251,10 @@ def renewals():
 
 def await_to_the_end(awaitable, is_coroutine):
     """Run what an `async def main` returned, in a new event loop."""
+    path = leave_directory()
     from asyncio import run
+
+    sys.path = path
 
     async def whole():
         return await awaitable
@@ -261,6 +264,7 @@ def await_to_the_end(awaitable, is_coroutine):
 
 def describe(error):
     """Return (type name, message, line, column, traceback text) of an exception, each within its cap."""
+    leave_directory()
     kind = type(error)
     if _module_of(kind) == "main":
         # The script's own classes are shown by their bare name, as Python does for those of `__main__`.

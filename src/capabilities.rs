@@ -4,6 +4,7 @@
 //! alphabet, which is the order in which they are written.
 
 use crate::config::Config;
+use crate::files;
 use crate::job::Limits;
 use crate::survey::layers::Finding;
 use crate::survey::manifest::Manifest;
@@ -21,6 +22,8 @@ pub struct Capabilities {
     pub env_bytes: u64,
     /// How many names `env` may have.
     pub env_count: usize,
+    /// Whether a request may bring files, and what they are held to.
+    pub files: Files,
     /// The isolation level in force.
     pub isolation: &'static str,
     /// Each layer of the jail by its name.
@@ -57,6 +60,32 @@ pub struct LayerState {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// What `files` may hold.
+#[derive(Debug, Clone, Serialize)]
+pub struct Files {
+    /// Bytes of all files together.
+    pub all_bytes: u64,
+    /// Files.
+    pub count: usize,
+    /// Names in a path.
+    pub depth: usize,
+    /// Bytes of one file.
+    pub each_bytes: u64,
+    /// Whether there may be any.
+    pub granted: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl From<&files::Bounds> for Files {
+    fn from(bounds: &files::Bounds) -> Self {
+        let files::Caps { count, depth, each, all } = bounds.brought;
+        let why = bounds.room.is_none().then(|| files::Wrong::NoPlace.to_string());
+        Self { all_bytes: all.0, count, depth, each_bytes: each.0, granted: why.is_none(), why }
+    }
 }
 
 /// Limits, in the units of a request.
@@ -105,6 +134,7 @@ impl Capabilities {
             concurrency: config.concurrency,
             env_bytes: config.manner.env.bytes.0,
             env_count: config.manner.env.count,
+            files: (&files::Bounds { room: config.files.room.filter(|_| tmp_bytes > 0), ..config.files }).into(),
             isolation,
             layers: layers.into_iter().map(state).collect(),
             limits: (&config.limits).into(),

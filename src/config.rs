@@ -10,6 +10,7 @@ mod settings;
 use reader::Reader;
 pub use settings::{Group, Range, SETTINGS, Setting, Subcommand};
 
+use crate::files;
 use crate::hosts::Hosts;
 use crate::job::{Bounds, Limits};
 use crate::level::Level;
@@ -88,6 +89,8 @@ pub struct Config {
     pub manner: MannerBounds,
     /// Largest request body.
     pub body_size: ByteSize,
+    /// What the files of a request are held to, where a run has a /tmp.
+    pub files: files::Bounds,
     /// Size of a run's private /tmp.
     pub tmp_size: ByteSize,
     /// Scripts running at once.
@@ -148,7 +151,13 @@ impl Config {
     /// What jobs are held to.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
-        Bounds { limits: self.limits, maxima: self.maxima, script: self.script_size, manner: self.manner }
+        Bounds {
+            limits: self.limits,
+            maxima: self.maxima,
+            script: self.script_size,
+            files: self.files,
+            manner: self.manner,
+        }
     }
 
     /// Reads and checks all settings; `given` answers with the value of one name, if it was given at all.
@@ -198,6 +207,7 @@ impl Config {
                 env: Texts { count: read.size("MAYFLY_ENV_COUNT")?, bytes: read.bytes("MAYFLY_ENV_BYTES")? },
             },
             body_size: read.bytes("MAYFLY_BODY_BYTES")?,
+            files: read.files()?,
             tmp_size: read.mebibytes("MAYFLY_TMP_MB")?,
             concurrency: read.size_or("MAYFLY_CONCURRENCY", concurrency)?,
             queue: read.size("MAYFLY_QUEUE")?,

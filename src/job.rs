@@ -3,6 +3,7 @@
 //! Built in the supervisor, by every protocol and by `mayfly run`. A [`Job`] that exists can be run: [`Job::new`] is the one place
 //! that makes one, and it checks everything against the server's bounds.
 
+use crate::files::{self, Files};
 use crate::manner::{self, Manner, MannerBounds};
 use crate::size::ByteSize;
 use crate::value::{Token, Value};
@@ -47,6 +48,8 @@ pub struct Bounds {
     pub script: ByteSize,
     /// How it may be run.
     pub manner: MannerBounds,
+    /// What files are held to.
+    pub files: files::Bounds,
 }
 
 /// The limits that a request asks for, as the numbers that it names; `None` is the server's own.
@@ -106,6 +109,8 @@ pub enum Wrong {
     LimitNotInRange(Limit, RangeInclusive<u64>),
     /// It is not run in such a manner.
     Manner(manner::Wrong),
+    /// The files can't be brought.
+    Files(files::Wrong),
 }
 
 impl fmt::Display for Wrong {
@@ -114,6 +119,7 @@ impl fmt::Display for Wrong {
             Self::ScriptTooLarge(most) => write!(f, "{SCRIPT_TOO_LARGE} Max size allowed is {most}."),
             Self::ArgsNoList => f.write_str("'args' must be a list"),
             Self::KwargsNoMap => f.write_str("'kwargs' must be an object"),
+            Self::Files(wrong) => wrong.fmt(f),
             Self::LimitTooLarge(limit, most) => {
                 write!(f, "'limits.{}' is too large: the maximum is {most}", limit.as_str())
             }
@@ -198,6 +204,8 @@ pub struct Draft {
     pub include: Include,
     /// How it is run.
     pub manner: Manner,
+    /// What is in the working directory before the script runs: a name as it was given, and what is in it.
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 /// One run: a script and what it is given.
@@ -227,6 +235,7 @@ pub struct Job {
     limits: Limits,
     include: Include,
     manner: Manner,
+    files: Files,
 }
 
 impl Job {
@@ -235,7 +244,7 @@ impl Job {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn new(draft: Draft, bounds: &Bounds) -> Result<Self, Wrong> {
-        let Draft { script, args, kwargs, stdin, limits, include, manner } = draft;
+        let Draft { script, args, kwargs, stdin, limits, include, files, manner } = draft;
         bounds.check_script(&script)?;
         if !matches!(args.tokens(), [Token::List(_), ..]) {
             return Err(Wrong::ArgsNoList);
@@ -245,7 +254,8 @@ impl Job {
         }
         let limits = bounds.limits(limits)?;
         manner.check(&bounds.manner).map_err(Wrong::Manner)?;
-        Ok(Self { script, args, kwargs, stdin, limits, include, manner })
+        let files = Files::new(files, &script, &bounds.files).map_err(Wrong::Files)?;
+        Ok(Self { script, args, kwargs, stdin, limits, include, manner, files })
     }
 
     /// Python source text, at most the configured number of bytes.
@@ -258,7 +268,11 @@ impl Job {
     #[must_use]
     pub fn size_in_memory(&self) -> usize {
         let texts = self.script.capacity() + self.stdin.capacity();
-        texts + self.args.size_in_memory() + self.kwargs.size_in_memory() + self.manner.size_in_memory()
+        texts
+            + self.args.size_in_memory()
+            + self.kwargs.size_in_memory()
+            + self.manner.size_in_memory()
+            + self.files.size_in_memory()
     }
 
     /// Positional arguments of `main`: a list.
@@ -296,6 +310,12 @@ impl Job {
     pub fn manner(&self) -> &Manner {
         &self.manner
     }
+
+    /// What is in the working directory before the script runs.
+    #[must_use]
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
 }
 
 #[cfg(test)]
@@ -318,6 +338,10 @@ mod tests {
         },
         script: ByteSize(10),
         manner: MannerBounds { env: Texts { count: 1, bytes: ByteSize(10) } },
+        files: files::Bounds {
+            brought: files::Caps { count: 1, depth: 1, each: ByteSize(1), all: ByteSize(1) },
+            room: None,
+        },
     };
 
     fn draft() -> Draft {
@@ -329,6 +353,7 @@ mod tests {
             limits: Asked::default(),
             include: Include::default(),
             manner: Manner::default(),
+            files: Vec::new(),
         }
     }
 

@@ -182,6 +182,8 @@ pub enum Refusal {
     NoMemory,
     /// The job could not be written for its child. Answer 503; the script never ran. It is logged.
     NotTold,
+    /// The files of the job could not be written for its script. Answer 503; the script never ran. It is logged.
+    Files,
     /// A step of the jail failed. Answer 503; the script never ran.
     Jail {
         /// The step's name.
@@ -202,6 +204,9 @@ impl fmt::Display for Refusal {
             Self::NoZygote => f.write_str("no interpreter is ready; try again in a second"),
             Self::NoMemory => f.write_str("memory is short; try again in a second"),
             Self::NotTold => f.write_str("the script could not be handed to its interpreter; try again in a second"),
+            Self::Files => f.write_str(
+                "the files could not be written to the script's directory, so the script was not run; try again in a second",
+            ),
             Self::Jail { .. } => {
                 f.write_str("the jail could not be set up, so the script was not run; try again in a second")
             }

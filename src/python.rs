@@ -22,6 +22,7 @@ mod library;
 mod memory;
 mod open;
 mod path;
+mod place;
 mod preload;
 mod private;
 mod refuse;
@@ -308,6 +309,17 @@ impl Interpreter {
             std::mem::forget((job, input));
             reply
         })
+    }
+
+    /// Has the script import the modules that are in the working directory, where these files are.
+    pub fn enter_directory<'a>(&self, files: impl Iterator<Item = &'a str>) {
+        let mut names: Vec<&str> = files.filter_map(place::module_of).collect();
+        names.sort_unstable();
+        names.dedup();
+        Python::attach(|py| {
+            // A script whose imports fail is told by them.
+            let _ = self.captured.enter_directory.call1(py, (place::DIRECTORY, names));
+        });
     }
 
     /// Frees the memory that was set aside for what comes after the script.

@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod drive;
 mod ending;
+mod files;
 pub mod hint;
 pub mod output;
 pub mod routing;
@@ -237,6 +238,7 @@ impl Supervisor {
         loop {
             let mut child = self.child_for(pool, job.script(), terms.limits).await?;
             child.occupy(stay.place());
+            files::place(&mut child, &job).await?;
             let cpu_seconds = child.cpu_seconds();
             let started = Instant::now();
             let driven = drive::drive(child, &terms, &told, listener).await;

@@ -5,11 +5,14 @@
 //! Messages are flat: no type here contains itself. What comes from a child is an attacker's input.
 
 // By its path, so that the fuzz targets, which take this file by its path, find it too.
+#[path = "wire/files.rs"]
+mod files;
 #[path = "wire/frames.rs"]
 mod frames;
 #[path = "wire/room.rs"]
 mod room;
 
+pub use self::files::FileHead;
 pub use self::frames::Frames;
 
 use self::room::{NO_MEMORY, is_there_memory, tokens_where_there_is_memory};
@@ -47,23 +50,33 @@ pub struct JobFrame {
     pub manner: Manner,
 }
 
-/// Supervisor to child: all that it is told, in this order: what the script reads from its stdin where there is something, then the
-/// job, which is the last.
+/// Supervisor to child: all that it is told, in this order: files, where there are some; what the script reads from its stdin where
+/// there is something; then the job, which is the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Down {
     /// What the script reads from its stdin; without it, nothing.
     Input(String),
     /// The one job: it begins now.
     Job(JobFrame),
+    /// What is in these files follows, in this order and in no frame. The child writes them into its working directory, and says so.
+    Files(Vec<FileHead>),
 }
 
-/// Child to supervisor: all that it says, in this order: one word about itself, then what became of its job.
+/// Child to supervisor: all that it says, in this order: one word about itself, one about files where
+/// there were some, then what became of its job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Up {
     /// Before the job: the jail is complete, or not, and no byte of a request was read.
     Hello(Hello),
     /// What became of the job.
     Done(Reply),
+    /// Before the job: the files are there, or not.
+    Placed {
+        /// The system's error number; 0 where there was no error.
+        errno: i32,
+        /// Processor time used so far, in nanoseconds: not the script's.
+        cpu_ns: u64,
+    },
 }
 
 /// A child's first word.

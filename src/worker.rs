@@ -5,6 +5,7 @@
 //! job, and nothing that ever ran a script makes another process.
 
 pub mod child;
+mod files;
 mod input;
 pub mod pages;
 pub mod written;

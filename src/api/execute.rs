@@ -141,6 +141,7 @@ fn word(refusal: &Refusal) -> &'static str {
         Refusal::NoZygote => "no_zygote",
         Refusal::NoMemory => "no_memory",
         Refusal::NotTold => "not_told",
+        Refusal::Files => "files",
         Refusal::Jail { .. } => "jail",
     }
 }

@@ -4,6 +4,7 @@
 
 mod arguments;
 pub(super) mod encode;
+mod files;
 mod manner;
 pub(super) mod request;
 

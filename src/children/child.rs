@@ -144,7 +144,7 @@ impl Child {
                 }
                 Ok(hello)
             }
-            Ok(Up::Done(_)) | Err(_) => Err(NotReady::Silent),
+            Ok(Up::Done(_) | Up::Placed { .. }) | Err(_) => Err(NotReady::Silent),
         }
     }
 
@@ -177,6 +177,11 @@ impl Child {
     /// The script of a request runs in it from now on: the place is free when the process is gone.
     pub fn occupy(&mut self, place: Arc<dyn Place>) {
         self.place = Some(place);
+    }
+
+    /// It used so much processor time before its script could begin.
+    pub fn has_used(&mut self, cpu: Duration) {
+        self.cpu_at_ready = self.cpu_at_ready.max(cpu);
     }
 
     /// From now on it may say so much, in bytes.

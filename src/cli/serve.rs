@@ -7,6 +7,7 @@ use crate::config::{Config, SETTINGS, StartPath};
 use crate::http;
 use crate::log;
 use crate::machine;
+use crate::service::Service;
 use crate::size::ByteSize;
 use crate::supervisor::{StartError, Supervisor};
 use std::future::pending;
@@ -141,7 +142,7 @@ async fn serve(config: Config) -> (i32, Option<Cgroups>) {
         }
     };
     let address = listener.local_addr().unwrap_or(config.listen);
-    let (settings, protocols) = (Arc::new(front(&config)), protocols(&config));
+    let (settings, mut protocols) = (Arc::new(front(&config)), protocols(&config));
     let started = tokio::select! {
         started = Supervisor::start(config) => started,
         () = ends.come() => {
@@ -160,6 +161,9 @@ async fn serve(config: Config) -> (i32, Option<Cgroups>) {
             return (status, None);
         }
     };
+    if !Service::capabilities(&*supervisor).files.granted {
+        protocols.bounds.files.room = None;
+    }
     announce(&supervisor, address);
     let (begin, drains) = oneshot::channel();
     let drain_time = supervisor.config().drain_time;

@@ -3,6 +3,7 @@
 //! Used in the supervisor, at start. It sees values only through the function that it is given, never the environment.
 
 use super::{ConfigError, Range, Refill, SETTINGS, Setting};
+use crate::files::{self, Caps};
 use crate::hosts::Hosts;
 use crate::proxies::Proxies;
 use crate::size::ByteSize;
@@ -81,6 +82,19 @@ impl<'a> Reader<'a> {
 
     pub(super) fn bytes(&self, name: &str) -> Result<ByteSize, ConfigError> {
         self.number(name).map(ByteSize)
+    }
+
+    /// What files are held to: no more than /tmp has room for.
+    pub(super) fn files(&self) -> Result<files::Bounds, ConfigError> {
+        let room = self.mebibytes("MAYFLY_TMP_MB")?;
+        let all = self.bytes("MAYFLY_FILES_BYTES")?.min(room);
+        let brought = Caps {
+            count: self.size("MAYFLY_FILES")?,
+            depth: self.size("MAYFLY_FILES_DEPTH")?,
+            each: self.bytes("MAYFLY_FILE_BYTES")?.min(all),
+            all,
+        };
+        Ok(files::Bounds { brought, room: Some(room) })
     }
 
     /// One of the words of a setting's range. Set but empty is none of them: a template's variable that was not set, perhaps.

@@ -147,6 +147,9 @@ const OUTPUT: Range = Range::Number { least: 0, most: 33_554_432 };
 /// 64 MiB.
 const BODY: Range = Range::Number { least: 1, most: 25_165_824 };
 
+/// Files, in bytes: up to a GiB.
+const FILES: Range = Range::Number { least: 0, most: 1_073_741_824 };
+
 const fn number(least: u64, most: u64) -> Range {
     Range::Number { least, most }
 }
@@ -305,6 +308,16 @@ pub const SETTINGS: &[Setting] = &[
         "16",
         number(1, 65_536),
         "size of a run's private /tmp, in MiB; it holds at most 1,024 files",
+    ),
+    limit(SERVE, "MAYFLY_FILES", "256", number(0, 900), "most files that a request may bring"),
+    limit(SERVE, "MAYFLY_FILES_DEPTH", "16", number(1, 64), "most names in the path of such a file, its own included"),
+    limit(SERVE, "MAYFLY_FILE_BYTES", "8388608", FILES, "largest such file, in bytes"),
+    limit(
+        SERVE,
+        "MAYFLY_FILES_BYTES",
+        "12582912",
+        FILES,
+        "all such files of a request together, in bytes; never more than MAYFLY_TMP_MB",
     ),
     limit(SERVE, "MAYFLY_MAX_WALL_MS", "60000", TIME, "most that a request may ask for as limits.wall_ms"),
     limit(SERVE, "MAYFLY_MAX_CPU_MS", "60000", TIME, "most that a request may ask for as limits.cpu_ms"),

@@ -24,6 +24,7 @@ pub(super) struct Captured {
     pub(super) await_to_the_end: Py<PyAny>,
     pub(super) set_input: Py<PyAny>,
     pub(super) surround: Py<PyAny>,
+    pub(super) enter_directory: Py<PyAny>,
     pub(super) flush_by_line: Py<PyAny>,
     pub(super) renewals: Py<PyAny>,
     pub(super) main_thread: Py<PyAny>,
@@ -47,6 +48,7 @@ pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
             include_str!("../../python/runner.py"),
             include_str!("../../python/causes.py"),
             include_str!("../../python/surroundings.py"),
+            include_str!("../../python/place.py"),
         ],
     )?;
     let values = names(
@@ -87,6 +89,7 @@ pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
         await_to_the_end: take(&runner, "await_to_the_end")?,
         set_input: take(&runner, "set_input")?,
         surround: take(&runner, "surround")?,
+        enter_directory: take(&runner, "enter_directory")?,
         flush_by_line: take(&runner, "flush_by_line")?,
         renewals: take(&runner, "renewals")?,
         main_thread: py.import("threading")?.call_method0("main_thread")?.unbind(),

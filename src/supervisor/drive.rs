@@ -177,7 +177,7 @@ async fn converse(child: &mut Child, told: &[u8], most_tokens: usize) -> Stop {
     }
     match child.next(most_tokens).await {
         Ok(Up::Done(reply)) if text_of(&reply) <= REPLY_TEXT => Stop::Reply(reply),
-        Ok(Up::Done(_) | Up::Hello(_)) | Err(Mute::Forged) => Stop::Forged,
+        Ok(Up::Done(_) | Up::Hello(_) | Up::Placed { .. }) | Err(Mute::Forged) => Stop::Forged,
         Err(Mute::Closed) => Stop::Silent,
     }
 }

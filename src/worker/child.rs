@@ -3,8 +3,8 @@
 //! Runs in the child, which no request touched before and which serves none after. Whatever user code does, it does
 //! after the last layer is on. The supervisor kills the child as soon as it has the reply.
 
-use super::input;
 use super::written::Written;
+use super::{files, input};
 use crate::handover;
 use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, Steps, verify};
 use crate::layer::Layer;
@@ -12,7 +12,7 @@ use crate::orders::{Purpose, Spawn};
 use crate::python::{self, Interpreter, Setup};
 use crate::sys::own_proc::{Alone, OwnProc};
 use crate::sys::{self, OneWay};
-use crate::wire::{self, Down, Hello, JobFrame, Up, WireError};
+use crate::wire::{self, Down, FileHead, Hello, JobFrame, Up, WireError};
 use nix::errno::Errno;
 use serde::Serialize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -139,12 +139,14 @@ pub fn make_ready(jailed: &Jailed, interpreter: &Interpreter, written: &Written,
 
 fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>, own: u64) {
     make_ready(jailed, interpreter, base.written, base.alone);
-    let cpu_ns = u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX);
     let channel = jailed.channel();
-    send(channel, &Up::Hello(Hello::Ready { cpu_ns, own }), || ());
+    send(channel, &Up::Hello(Hello::Ready { cpu_ns: cpu_used(), own }), || ());
     let mut inbox = Inbox::new();
     let reply = match job(&mut inbox, channel) {
-        Ok((job, input)) => {
+        Ok((job, input, files)) => {
+            if !files.is_empty() {
+                interpreter.enter_directory(files.iter().map(|file| file.path.as_str()));
+            }
             if !input.is_empty() {
                 // Where descriptor 0 can't hold it, `sys.stdin` does without.
                 let _ = input::place(base.plan, &input);
@@ -160,15 +162,26 @@ fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>, own: u
     let _ = inbox.next(channel);
 }
 
-/// The job and what the script reads from its stdin.
-fn job(inbox: &mut Inbox, channel: BorrowedFd<'_>) -> Result<(JobFrame, String), NoJob> {
+/// Processor time so far, in nanoseconds.
+fn cpu_used() -> u64 {
+    u64::try_from(sys::own_cpu_time().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The job, what the script reads from its stdin, and the files that were written for it.
+fn job(inbox: &mut Inbox, channel: BorrowedFd<'_>) -> Result<(JobFrame, String, Vec<FileHead>), NoJob> {
     let mut input = Ok(String::new());
+    let mut files = Vec::new();
     loop {
         // What there is no memory for is read to its end all the same: the supervisor looks for a reply when it has sent
         // everything.
         match inbox.next(channel) {
             Ok(Down::Input(text)) => input = Ok(text),
-            Ok(Down::Job(job)) => return input.map(|input| (job, input)),
+            Ok(Down::Job(job)) => return input.map(|input| (job, input, files)),
+            Ok(Down::Files(heads)) => {
+                let errno = files::place(&heads, inbox, channel).map_or_else(|errno| errno as i32, |()| 0);
+                send(channel, &Up::Placed { errno, cpu_ns: cpu_used() }, || ());
+                files = heads;
+            }
             Err(NoJob::Memory) if !inbox.was_last => input = Err(NoJob::Memory),
             Err(error) => return Err(error),
         }
@@ -205,7 +218,7 @@ enum NoJob {
 }
 
 /// What has come from the supervisor and was not read yet. Short messages take no memory but the stack's.
-struct Inbox {
+pub(super) struct Inbox {
     space: [u8; SHORT],
     from: usize,
     to: usize,
@@ -254,6 +267,17 @@ impl Inbox {
             WireError::Memory => NoJob::Memory,
             _ => NoJob::Supervisor,
         })
+    }
+
+    /// Reads what follows a message, at least a byte; `None` at the end and when it fails.
+    pub(super) fn take(&mut self, channel: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
+        if self.from == self.to {
+            return read(channel, buffer);
+        }
+        let count = buffer.len().min(self.to - self.from);
+        buffer[..count].copy_from_slice(&self.space[self.from..][..count]);
+        self.from += count;
+        Some(count)
     }
 
     /// Reads until `least` bytes are there, which fit.

@@ -14,8 +14,8 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 /// Standard input's number.
 const INPUT: RawFd = 0;
 
-/// The file's name, for as long as it has one. Nothing else is in /tmp yet.
-const FILE: &str = "/tmp/stdin";
+/// The file's name, for as long as it has one: no text, as the names of a job's own files are.
+const FILE: &[u8] = b"/tmp/\xff";
 
 /// Has descriptor 0 yield `text`, and then the end.
 ///

@@ -15,6 +15,7 @@ mod corpus;
 mod descriptors;
 mod exchanges;
 mod failures;
+mod files;
 mod front;
 mod grants;
 mod group;
@@ -54,6 +55,7 @@ fn all() -> Vec<Trial> {
         cli::trials(),
         contract::trials(),
         failures::trials(),
+        files::trials(),
         streams::trials(),
         manner::trials(),
         tour::trials(),

@@ -4,6 +4,7 @@
 //! the same sentence: JSON, script, unknown and repeated fields, then the other fields as they are listed in [`FIELDS`].
 
 use super::arguments::{self, Unfit};
+use super::files;
 use super::manner;
 use crate::job::{self, Asked, Bounds, Draft, Include, Job, Limit};
 use crate::value::Value;
@@ -14,7 +15,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The fields of a request.
-const FIELDS: [&str; 9] = ["script", "args", "kwargs", "stdin", "limits", "include", "entrypoint", "env", "seed"];
+const FIELDS: [&str; 10] =
+    ["script", "args", "kwargs", "stdin", "limits", "include", "files", "entrypoint", "env", "seed"];
 /// The fields of `limits`.
 const LIMITS: [&str; 4] = ["wall_ms", "cpu_ms", "memory_mb", "output_bytes"];
 /// The words of `include`.
@@ -50,10 +52,10 @@ pub fn parse(body: &[u8], bounds: &Bounds) -> Result<Job, Wrong> {
         Err(error) => return wrong(format!("Request body is not valid UTF-8 (at byte {})", error.valid_up_to())),
     };
     let fields: Object<'_, { FIELDS.len() }> = parse_object(text)?;
-    let [script, args, kwargs, stdin, limits, include, manner @ ..] = fields.values;
+    let [script, args, kwargs, stdin, limits, include, files, manner @ ..] = fields.values;
     let script = parse_script(script, bounds)?;
     fields.others.check("", &FIELDS)?;
-    let [args, kwargs, stdin, limits, include] = [args, kwargs, stdin, limits, include].map(present);
+    let [args, kwargs, stdin, limits, include, files] = [args, kwargs, stdin, limits, include, files].map(present);
     let draft = Draft {
         script,
         args: parse_arguments("args", args, '[', Value::empty_list)?,
@@ -61,12 +63,13 @@ pub fn parse(body: &[u8], bounds: &Bounds) -> Result<Job, Wrong> {
         stdin: parse_stdin(stdin)?,
         limits: parse_limits(limits, bounds)?,
         include: parse_include(include)?,
+        files: files::parse(files)?,
         manner: manner::parse(manner.map(present))?,
     };
     Ok(Job::new(draft, bounds)?)
 }
 
-fn parse_object<'a, const N: usize>(text: &'a str) -> Result<Object<'a, N>, Wrong>
+pub(super) fn parse_object<'a, const N: usize>(text: &'a str) -> Result<Object<'a, N>, Wrong>
 where
     Object<'a, N>: Fields,
 {
@@ -190,21 +193,21 @@ fn shown(name: &str) -> String {
 }
 
 /// An object whose fields are known by name, each as the text it was written as.
-struct Object<'a, const N: usize> {
-    values: [Option<&'a RawValue>; N],
-    others: Others,
+pub(super) struct Object<'a, const N: usize> {
+    pub(super) values: [Option<&'a RawValue>; N],
+    pub(super) others: Others,
 }
 
 /// What an object holds besides one value for each known field.
 #[derive(Default)]
-struct Others {
+pub(super) struct Others {
     repeated: Option<&'static str>,
     /// The first few, which are enough for a sentence.
     unknown: Vec<String>,
 }
 
 impl Others {
-    fn check(&self, prefix: &str, known: &[&str]) -> Result<(), Wrong> {
+    pub(super) fn check(&self, prefix: &str, known: &[&str]) -> Result<(), Wrong> {
         if let Some(name) = self.repeated {
             return wrong(format!("'{prefix}{name}' is given more than once"));
         }
@@ -218,7 +221,7 @@ impl Others {
 }
 
 /// Which fields an object has.
-trait Fields {
+pub(super) trait Fields {
     const NAMES: &'static [&'static str];
 }
 
@@ -228,6 +231,10 @@ impl Fields for Object<'_, { FIELDS.len() }> {
 
 impl Fields for Object<'_, { LIMITS.len() }> {
     const NAMES: &'static [&'static str] = &LIMITS;
+}
+
+impl Fields for Object<'_, { files::BYTES.len() }> {
+    const NAMES: &'static [&'static str] = &files::BYTES;
 }
 
 impl<'de: 'a, 'a, const N: usize> Deserialize<'de> for Object<'a, N>

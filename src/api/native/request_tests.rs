@@ -1,6 +1,7 @@
 //! Request bodies and what becomes of them, as a table.
 
 use super::*;
+use crate::files::{self, Caps};
 use crate::job::Limits;
 use crate::manner::{self, MannerBounds, Texts};
 use crate::size::ByteSize;
@@ -20,8 +21,10 @@ fn bounds() -> Bounds {
         memory: ByteSize::mebibytes(1024),
         output: ByteSize::mebibytes(1),
     };
+    let brought = Caps { count: 10, depth: 4, each: ByteSize(1000), all: ByteSize(2000) };
+    let files = files::Bounds { brought, room: Some(ByteSize::mebibytes(1)) };
     let env = Texts { count: 3, bytes: ByteSize(100) };
-    Bounds { limits, maxima, script: ByteSize(10_240), manner: MannerBounds { env } }
+    Bounds { limits, maxima, script: ByteSize(10_240), files, manner: MannerBounds { env } }
 }
 
 fn sentence(body: &str) -> String {
@@ -105,7 +108,7 @@ fn everything_can_be_given() {
 
 #[test]
 fn what_is_wrong_is_said() {
-    let known = "known fields are script, args, kwargs, stdin, limits, include, entrypoint, env, seed";
+    let known = "known fields are script, args, kwargs, stdin, limits, include, files, entrypoint, env, seed";
     let cases = [
         ("", "Request body is empty; expected a JSON object".to_owned()),
         (" \n", "Request body is empty; expected a JSON object".to_owned()),

@@ -1,0 +1,26 @@
+//! The working directory as a place to import from.
+//!
+//! Runs in the child. A job without files has nothing there.
+
+/// The working directory, as it stands in `sys.path`.
+pub(super) const DIRECTORY: &str = "/tmp";
+
+/// The module, or the package, that a file below the working directory is, or belongs to.
+pub(super) fn module_of(path: &str) -> Option<&str> {
+    match path.split_once('/') {
+        Some((directory, _)) => Some(directory),
+        None => path.split_once('.').filter(|(_, kind)| *kind == "py" || kind.ends_with("so")).map(|(name, _)| name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::module_of;
+
+    #[test]
+    fn modules_and_packages_have_names() {
+        let names = ["helper.py", "package/__init__.py", "x.cpython-311-x86_64-linux-gnu.so", "data.csv", "noname"];
+        let found = names.map(module_of);
+        assert_eq!(found, [Some("helper"), Some("package"), Some("x"), None, None]);
+    }
+}

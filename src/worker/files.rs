@@ -1,0 +1,59 @@
+//! Writes the files of a job into the working directory.
+//!
+//! Runs in the child, in the jail, before the child has seen a byte of the script. What it says is believed for that reason. It
+//! must never follow a link: nothing but these files is there.
+
+use super::child::Inbox;
+use crate::wire::FileHead;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{mkdir, write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// What is read and written at once.
+const PIECE: usize = 64 * 1024;
+
+/// Reads the files that `heads` lists from the channel, all of them whatever happens, and writes them.
+///
+/// # Errors
+/// The first thing that kept one from being written; `EPIPE` when the supervisor is gone.
+pub(super) fn place(heads: &[FileHead], inbox: &mut Inbox, channel: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut buffer = vec![0; PIECE];
+    let mut outcome = Ok(());
+    for head in heads {
+        let file = outcome.and_then(|()| create(&head.path));
+        outcome = file.as_ref().map(drop).map_err(|errno| *errno);
+        let mut left = head.bytes;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            let count = inbox.take(channel, &mut buffer[..most]).ok_or(Errno::EPIPE)?;
+            left -= count as u64;
+            if let (Ok(file), Ok(())) = (&file, outcome) {
+                outcome = write_all(file, &buffer[..count]);
+            }
+        }
+    }
+    outcome
+}
+
+fn create(path: &str) -> Result<OwnedFd, Errno> {
+    for (end, _) in path.match_indices('/') {
+        match mkdir(&path[..end], Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    open(path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, Mode::S_IRUSR | Mode::S_IWUSR)
+}
+
+fn write_all(file: &OwnedFd, mut rest: &[u8]) -> Result<(), Errno> {
+    while !rest.is_empty() {
+        match write(file, rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
