@@ -101,6 +101,26 @@ pub enum Cause {
     },
 }
 
+/// What to do about a failure, from the script itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// One sentence.
+    pub hint: String,
+    /// The change, where it is certain.
+    pub fix: Option<Fix>,
+}
+
+/// A change to a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fix {
+    /// What kind of change; docs/api.md lists them.
+    pub kind: &'static str,
+    /// The line of the script that it is about, from 1.
+    pub line: u32,
+    /// What to write; what it takes the place of follows from `kind`.
+    pub suggestion: String,
+}
+
 /// A script's failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -110,6 +130,8 @@ pub struct Failure {
     pub message: String,
     /// Set where Python raised.
     pub exception: Option<Exception>,
+    /// Set where there is something to say about the script.
+    pub advice: Option<Advice>,
 }
 
 /// What `main()` came to.

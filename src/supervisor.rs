@@ -4,6 +4,7 @@
 //! its own clock, its own kills and the kernel's word.
 
 pub mod admission;
+pub mod advice;
 pub mod drive;
 mod ending;
 mod files;
@@ -256,7 +257,10 @@ impl Supervisor {
             }
             let timing = Timing { queue: admitted - arrived, start: started - admitted, run: driven.wall };
             return Ok(Report {
-                outcome: verdict::decide(driven.stop, &limits, &self.place(), cpu_seconds, driven.cpu),
+                outcome: advice::add(
+                    verdict::decide(driven.stop, &limits, &self.place(), cpu_seconds, driven.cpu),
+                    advice::Sent { script: job.script(), stdin: job.stdin(), modules: &self.manifest.modules },
+                ),
                 timing,
                 stdout: driven.stdout,
                 stderr: driven.stderr,

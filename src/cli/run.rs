@@ -97,10 +97,13 @@ fn show(report: Report, result_size: usize) -> i32 {
             json.push(b'\n');
             if std::io::stdout().write_all(&json).is_err() { exit::FAILED } else { exit::OK }
         }
-        Outcome::Failed(Failure { code, message, exception }) => {
+        Outcome::Failed(Failure { code, message, exception, advice }) => {
             match exception {
                 Some(exception) if !exception.traceback.is_empty() => eprintln!("{}", exception.traceback.trim_end()),
                 _ => eprintln!("{message}"),
+            }
+            if let Some(advice) = advice {
+                eprintln!("{}", advice.hint);
             }
             if matches!(code, Code::Timeout | Code::CpuLimit) { exit::TIMEOUT } else { exit::FAILED }
         }

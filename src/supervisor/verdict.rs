@@ -47,7 +47,7 @@ pub fn may_run_again(stop: &Stop, limits: &Limits, cpu_seconds: u64, cpu: Durati
 }
 
 fn failed(code: Code, message: impl Into<String>) -> Outcome {
-    Outcome::Failed(Failure { code, message: message.into(), exception: None })
+    Outcome::Failed(Failure { code, message: message.into(), exception: None, advice: None })
 }
 
 /// The outcome of a run under `limits` that stopped like this. `cpu_seconds` is the `RLIMIT_CPU` it ran under, `cpu` what it used.
@@ -133,7 +133,7 @@ fn from_reply(reply: Reply, limits: &Limits, place: &Place) -> Outcome {
                 (_, false) => format!("{}: {}{}", exception.kind, exception.message, hint(&cause, limits, place)),
             };
             let exception = (phase != Phase::NoMain).then_some(exception);
-            Outcome::Failed(Failure { code, message, exception })
+            Outcome::Failed(Failure { code, message, exception, advice: None })
         }
     }
 }

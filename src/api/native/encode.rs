@@ -7,7 +7,7 @@ use crate::fault::supervisor_leaves_out;
 use crate::http::{milliseconds, write_text};
 use crate::job::Include;
 use crate::layer::Layer;
-use crate::outcome::{Captured, Code, Exception, Failure, Outcome, Report};
+use crate::outcome::{Advice, Captured, Code, Exception, Failure, Outcome, Report};
 use crate::size::ByteSize;
 use hyper::StatusCode;
 use std::io::Write;
@@ -32,7 +32,7 @@ pub fn encode(report: &Report, include: Include, size: ByteSize, isolation: &'st
                 let message = format!(
                     "the result is larger than {size} as JSON (the server's MAYFLY_RESULT_BYTES); return less of it"
                 );
-                let failure = Failure { code: Code::ResultTooLarge, message, exception: None };
+                let failure = Failure { code: Code::ResultTooLarge, message, exception: None, advice: None };
                 (failure.code, write_failure(&mut body, &failure))
             })
         }
@@ -68,6 +68,21 @@ fn write_failure(body: &mut Vec<u8>, failure: &Failure) {
     write_text(body, failure.code.as_str());
     if let Some(exception) = &failure.exception {
         write_exception(body, exception);
+    }
+    if let Some(advice) = &failure.advice {
+        write_advice(body, advice);
+    }
+}
+
+fn write_advice(body: &mut Vec<u8>, advice: &Advice) {
+    body.extend_from_slice(b",\"hint\":");
+    write_text(body, &advice.hint);
+    if let Some(fix) = &advice.fix {
+        body.extend_from_slice(b",\"fix\":{\"kind\":");
+        write_text(body, fix.kind);
+        write(body, format_args!(",\"line\":{},\"suggestion\":", fix.line));
+        write_text(body, &fix.suggestion);
+        body.push(b'}');
     }
 }
 
@@ -235,7 +250,7 @@ mod tests {
             column: Some(7),
             traceback: "Traceback".to_owned(),
         };
-        let failure = |exception| Failure { code: Code::Exception, message: "m".to_owned(), exception };
+        let failure = |exception| Failure { code: Code::Exception, message: "m".to_owned(), exception, advice: None };
         let failed = |exception| report(Outcome::Failed(failure(exception)));
         let (status, code, body) =
             text(encode(&failed(Some(exception.clone())), Include::default(), ByteSize(10), "full"));

@@ -76,8 +76,21 @@ where
     serde_json::from_str(text).map_err(|error| match error.classify() {
         Category::Data => Wrong("Request body must be a JSON object".into()),
         _ if text.trim().is_empty() => Wrong("Request body is empty; expected a JSON object".into()),
-        _ => Wrong(format!("Request body is not valid JSON: {error}").into()),
+        _ => Wrong(format!("Request body is not valid JSON: {error}{}", not_a_number(text, &error)).into()),
     })
+}
+
+/// What Python's `json.dumps` writes for numbers that JSON lacks, where the parser stopped at one.
+fn not_a_number(text: &str, error: &serde_json::Error) -> &'static str {
+    let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    // The parser names the first letter, or the one after a minus.
+    let from = error.column().saturating_sub(2);
+    let rest = line.get(from..).unwrap_or_default().trim_start_matches([':', ',', '[', ' ', '-']);
+    if ["NaN", "Infinity"].iter().any(|number| rest.starts_with(number)) {
+        " (JSON has no NaN and no Infinity; send null, or a string that the script gives to float())"
+    } else {
+        ""
+    }
 }
 
 /// A field that is there: clients in Go, Java and TypeScript write the ones that are not set as `null`.

@@ -109,6 +109,7 @@ fn everything_can_be_given() {
 #[test]
 fn what_is_wrong_is_said() {
     let known = "known fields are script, args, kwargs, stdin, limits, include, files, entrypoint, env, seed";
+    let no_number = " (JSON has no NaN and no Infinity; send null, or a string that the script gives to float())";
     let cases = [
         ("", "Request body is empty; expected a JSON object".to_owned()),
         (" \n", "Request body is empty; expected a JSON object".to_owned()),
@@ -124,7 +125,11 @@ fn what_is_wrong_is_said() {
             "{\"script\": \"x\"",
             "Request body is not valid JSON: EOF while parsing an object at line 1 column 14".to_owned(),
         ),
-        ("{\"script\": NaN}", "Request body is not valid JSON: expected value at line 1 column 12".to_owned()),
+        ("{\"script\": NaN}", format!("Request body is not valid JSON: expected value at line 1 column 12{no_number}")),
+        (
+            "{\"script\": \"x\",\n\"args\": [1,-Infinity]}",
+            format!("Request body is not valid JSON: invalid number at line 2 column 13{no_number}"),
+        ),
         (r#"{"script": "x", "script": "y"}"#, "'script' is given more than once".to_owned()),
         (r#"{"script": "x", "a": 1}"#, format!("Unknown field 'a'; {known}")),
         (r#"{"a": 1, "script": "x", "b": 2}"#, format!("Unknown fields 'a', 'b'; {known}")),

@@ -1,0 +1,2 @@
+def main():
+    return math.sqrt(16)

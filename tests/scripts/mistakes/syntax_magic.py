@@ -1,0 +1,6 @@
+import math
+%matplotlib inline
+
+
+def main():
+    return math.pi

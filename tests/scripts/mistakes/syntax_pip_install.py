@@ -1,0 +1,5 @@
+!pip install requests
+
+
+def main():
+    return 1
