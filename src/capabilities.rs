@@ -6,6 +6,7 @@
 use crate::config::Config;
 use crate::files;
 use crate::job::Limits;
+use crate::manner::Mode;
 use crate::survey::layers::Finding;
 use crate::survey::manifest::Manifest;
 use serde::Serialize;
@@ -14,6 +15,10 @@ use std::collections::BTreeMap;
 /// All that a client can learn before it asks for anything.
 #[derive(Debug, Clone, Serialize)]
 pub struct Capabilities {
+    /// How long the texts of `argv` may be together, in bytes.
+    pub argv_bytes: u64,
+    /// How many texts `argv` may have.
+    pub argv_count: usize,
     /// Largest request body, in bytes.
     pub body_bytes: u64,
     /// Scripts that run at once.
@@ -30,8 +35,12 @@ pub struct Capabilities {
     pub layers: BTreeMap<&'static str, LayerState>,
     /// What a job gets that asks for nothing.
     pub limits: Shown,
+    /// Whether a program's source is a file, `main.py`, in its working directory.
+    pub main_py: bool,
     /// The most a job may ask for.
     pub maxima: Shown,
+    /// What can be done with a script.
+    pub modes: [&'static str; 3],
     /// Distributions that scripts can import from, with their versions.
     pub packages: BTreeMap<String, String>,
     /// Modules that are imported before a script runs.
@@ -130,6 +139,8 @@ impl Capabilities {
             (layer.as_str(), LayerState { granted: why.is_none(), why })
         };
         Self {
+            argv_bytes: config.manner.argv.bytes.0,
+            argv_count: config.manner.argv.count,
             body_bytes: config.body_size.0,
             concurrency: config.concurrency,
             env_bytes: config.manner.env.bytes.0,
@@ -138,7 +149,9 @@ impl Capabilities {
             isolation,
             layers: layers.into_iter().map(state).collect(),
             limits: (&config.limits).into(),
+            main_py: tmp_bytes > 0,
             maxima: (&config.maxima).into(),
+            modes: Mode::ALL.map(Mode::as_str),
             packages: manifest.packages.clone(),
             preload: config.preload.iter().filter(|module| manifest.has_module(module)).cloned().collect(),
             python: manifest.python.clone(),

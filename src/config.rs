@@ -204,6 +204,7 @@ impl Config {
             result_size: read.bytes("MAYFLY_RESULT_BYTES")?,
             script_size: read.bytes("MAYFLY_SCRIPT_BYTES")?,
             manner: MannerBounds {
+                argv: Texts { count: read.size("MAYFLY_ARGV_COUNT")?, bytes: read.bytes("MAYFLY_ARGV_BYTES")? },
                 env: Texts { count: read.size("MAYFLY_ENV_COUNT")?, bytes: read.bytes("MAYFLY_ENV_BYTES")? },
             },
             body_size: read.bytes("MAYFLY_BODY_BYTES")?,

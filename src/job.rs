@@ -4,7 +4,7 @@
 //! that makes one, and it checks everything against the server's bounds.
 
 use crate::files::{self, Files};
-use crate::manner::{self, Manner, MannerBounds};
+use crate::manner::{self, Manner, MannerBounds, Mode};
 use crate::size::ByteSize;
 use crate::value::{Token, Value};
 use std::fmt;
@@ -253,7 +253,12 @@ impl Job {
             return Err(Wrong::KwargsNoMap);
         }
         let limits = bounds.limits(limits)?;
+        let manner = manner.settled(&script);
         manner.check(&bounds.manner).map_err(Wrong::Manner)?;
+        let given = [("args", args.tokens().len() > 1), ("kwargs", kwargs.tokens().len() > 1)];
+        if let Some((field, _)) = given.iter().find(|(_, is_given)| *is_given && manner.mode == Mode::Program) {
+            return Err(Wrong::Manner(manner::Wrong::NotInProgram(field)));
+        }
         let files = Files::new(files, &script, &bounds.files).map_err(Wrong::Files)?;
         Ok(Self { script, args, kwargs, stdin, limits, include, manner, files })
     }
@@ -337,7 +342,10 @@ mod tests {
             output: ByteSize::mebibytes(1),
         },
         script: ByteSize(10),
-        manner: MannerBounds { env: Texts { count: 1, bytes: ByteSize(10) } },
+        manner: MannerBounds {
+            argv: Texts { count: 1, bytes: ByteSize(10) },
+            env: Texts { count: 1, bytes: ByteSize(10) },
+        },
         files: files::Bounds {
             brought: files::Caps { count: 1, depth: 1, each: ByteSize(1), all: ByteSize(1) },
             room: None,

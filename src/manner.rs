@@ -3,6 +3,9 @@
 //! Used in the supervisor, where a request's wishes are checked, and in the child, which gets them with its job. Environment and
 //! arguments are a client's secrets: nothing of them is logged, and no program is executed with them.
 
+#[path = "manner/defines.rs"]
+mod defines;
+
 use crate::size::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -10,21 +13,46 @@ use std::fmt;
 /// The function that is called where a request names none.
 pub const ENTRYPOINT: &str = "main";
 
+/// What is done with a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Mode {
+    /// A function of it is called, and returns the result.
+    #[default]
+    Function,
+    /// It is run as `python3 main.py` would.
+    Program,
+    /// The one where it defines the function, else the other. No job has it.
+    Auto,
+}
+
+impl Mode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Function, Self::Program, Self::Auto];
+
+    /// Its name in a request.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Program => "program",
+            Self::Auto => "auto",
+        }
+    }
+}
+
 /// How a script is run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Manner {
-    /// The function that is called.
-    pub entrypoint: String,
+    /// What is done with it.
+    pub mode: Mode,
+    /// The function that is called; without it, [`ENTRYPOINT`].
+    pub entrypoint: Option<String>,
+    /// `sys.argv[1:]` of a program.
+    pub argv: Vec<String>,
     /// Names and values that are added to the script's environment.
     pub env: Vec<(String, String)>,
     /// What `random` and `numpy.random` are seeded with.
     pub seed: Option<u32>,
-}
-
-impl Default for Manner {
-    fn default() -> Self {
-        Self { entrypoint: ENTRYPOINT.to_owned(), env: Vec::new(), seed: None }
-    }
 }
 
 /// How many texts there may be, and how long they may be together.
@@ -39,6 +67,8 @@ pub struct Texts {
 /// What manners are held to. Every value comes from `config`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MannerBounds {
+    /// Of `argv`.
+    pub argv: Texts,
     /// Of `env`.
     pub env: Texts,
 }
@@ -46,6 +76,10 @@ pub struct MannerBounds {
 /// Why a script is not run in such a manner. The client is told so, without any value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wrong {
+    /// The field is for a function, and none is called.
+    NotInProgram(&'static str),
+    /// The field is for a program, and a function is called.
+    NotInFunction(&'static str),
     /// It can't name a function.
     Entrypoint,
     /// More entries than there may be, of the field.
@@ -65,6 +99,15 @@ pub enum Wrong {
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotInProgram(field) => {
+                write!(
+                    f,
+                    "'{field}' is for a function, and a program calls none; use 'argv', 'stdin' or mode \"function\""
+                )
+            }
+            Self::NotInFunction(field) => {
+                write!(f, "'{field}' is for a program, and a function is called; use 'args' or mode \"program\"")
+            }
             Self::Entrypoint => f.write_str("'entrypoint' must be the name of a function, as \"main\""),
             Self::TooMany(field, most) => write!(f, "'{field}' has too many entries: the maximum is {most}"),
             Self::TooLong(field, most) => write!(f, "'{field}' is too large: the maximum is {most} for all of it"),
@@ -84,9 +127,15 @@ impl Manner {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn check(&self, bounds: &MannerBounds) -> Result<(), Wrong> {
-        if !is_name(&self.entrypoint) {
+        if !is_name(self.function()) {
             return Err(Wrong::Entrypoint);
         }
+        match self.mode {
+            Mode::Program if self.entrypoint.is_some() => return Err(Wrong::NotInProgram("entrypoint")),
+            Mode::Function if !self.argv.is_empty() => return Err(Wrong::NotInFunction("argv")),
+            _ => {}
+        }
+        bounds.argv.check("argv", self.argv.len(), &self.argv.iter().map(String::as_str))?;
         let parts = self.env.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
         bounds.env.check("env", self.env.len(), &parts)?;
         if self.env.iter().any(|(name, _)| name.is_empty()) {
@@ -100,11 +149,32 @@ impl Manner {
         if names.windows(2).any(|pair| pair[0] == pair[1]) { Err(Wrong::Repeated) } else { Ok(()) }
     }
 
+    /// The function that is called.
+    #[must_use]
+    pub fn function(&self) -> &str {
+        self.entrypoint.as_deref().unwrap_or(ENTRYPOINT)
+    }
+
+    /// Itself, with the mode that `script` is run in.
+    #[must_use]
+    pub fn settled(mut self, script: &str) -> Self {
+        if self.mode == Mode::Auto {
+            let is_function = defines::defines(script, self.function());
+            self.mode = if is_function { Mode::Function } else { Mode::Program };
+            if self.mode == Mode::Program {
+                self.entrypoint = None;
+            }
+        }
+        self
+    }
+
     /// How much memory its texts take, in bytes.
     #[must_use]
     pub fn size_in_memory(&self) -> usize {
         let texts = self.env.iter().map(|(name, value)| name.capacity() + value.capacity());
-        self.entrypoint.capacity() + self.env.capacity() * size_of::<(String, String)>() + texts.sum::<usize>()
+        let entries = self.env.capacity() * size_of::<(String, String)>() + self.argv.capacity() * size_of::<String>();
+        let argv = self.argv.iter().map(String::capacity).sum::<usize>();
+        self.function().len() + entries + argv + texts.sum::<usize>()
     }
 }
 
@@ -138,7 +208,8 @@ fn is_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const BOUNDS: MannerBounds = MannerBounds { env: Texts { count: 2, bytes: ByteSize(10) } };
+    const TEXTS: Texts = Texts { count: 2, bytes: ByteSize(10) };
+    const BOUNDS: MannerBounds = MannerBounds { argv: TEXTS, env: TEXTS };
 
     fn with_env(env: &[(&str, &str)]) -> Manner {
         let env = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -153,11 +224,11 @@ mod tests {
     #[test]
     fn a_function_has_a_name() {
         for name in ["main", "_x1", "solve", "größe"] {
-            check(&Manner { entrypoint: name.to_owned(), ..Manner::default() }, None);
+            check(&Manner { entrypoint: Some(name.to_owned()), ..Manner::default() }, None);
         }
         let long = "f".repeat(201);
         for name in ["", "1", "a b", "a.b", "main()", "a\0", "ma-in", long.as_str()] {
-            check(&Manner { entrypoint: name.to_owned(), ..Manner::default() }, Wrong::Entrypoint);
+            check(&Manner { entrypoint: Some(name.to_owned()), ..Manner::default() }, Wrong::Entrypoint);
         }
     }
 
@@ -172,5 +243,27 @@ mod tests {
         check(&with_env(&[("", "x")]), Wrong::NoName);
         check(&with_env(&[("A=B", "x")]), Wrong::EqualsSign);
         check(&with_env(&[("A", "x"), ("A", "x")]), Wrong::Repeated);
+    }
+
+    #[test]
+    fn arguments_are_a_programs_and_bounded() {
+        let with = |mode, argv: &[&str]| Manner {
+            mode,
+            argv: argv.iter().map(|&text| text.to_owned()).collect(),
+            ..Manner::default()
+        };
+        check(&with(Mode::Program, &["a=b", ""]), None);
+        check(&with(Mode::Function, &["a"]), Wrong::NotInFunction("argv"));
+        check(&with(Mode::Program, &["", "", ""]), Wrong::TooMany("argv", 2));
+        check(&with(Mode::Program, &["12345678901"]), Wrong::TooLong("argv", ByteSize(10)));
+        check(&with(Mode::Program, &["a\0"]), Wrong::Null("argv"));
+        let named = Manner { mode: Mode::Program, entrypoint: Some("main".to_owned()), ..Manner::default() };
+        check(&named, Wrong::NotInProgram("entrypoint"));
+    }
+
+    #[test]
+    fn auto_follows_the_script() {
+        let auto = |script: &str| Manner { mode: Mode::Auto, ..Manner::default() }.settled(script).mode;
+        assert_eq!((auto("def main(): pass"), auto("print(1)")), (Mode::Function, Mode::Program));
     }
 }

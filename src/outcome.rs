@@ -174,6 +174,15 @@ pub struct Timing {
     pub run: Duration,
 }
 
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// With this status.
+    Code(u8),
+    /// By this signal.
+    Signal(i32),
+}
+
 /// All that is known of one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -181,6 +190,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Where the time went.
     pub timing: Timing,
+    /// Present where the script was run as a program.
+    pub exit: Option<Exit>,
     /// Present when the job asked for it.
     pub stdout: Option<Captured>,
     /// Present when the job asked for it.

@@ -25,12 +25,13 @@ mod path;
 mod place;
 mod preload;
 mod private;
+mod program;
 mod refuse;
 mod report;
 mod workspace;
 
 pub use preload::is_always_loaded;
-pub use report::no_memory_for_the_job;
+pub use report::{no_memory_for_the_job, no_room_for_the_script};
 
 use crate::jail::Jailed;
 use crate::manner::Manner;
@@ -45,7 +46,7 @@ use std::ffi::CStr;
 use std::fmt;
 
 /// The name under which a script is compiled, and which tracebacks show.
-const SCRIPT: &str = "main.py";
+pub const SCRIPT: &str = "main.py";
 
 /// Memory set aside for what comes after the script, when that has used all the job may have: describing a failure, or
 /// framing a result. It is address space only, never written to. Encoding itself asks before it takes.
@@ -320,6 +321,17 @@ impl Interpreter {
             // A script whose imports fail is told by them.
             let _ = self.captured.enter_directory.call1(py, (place::DIRECTORY, names));
         });
+    }
+
+    /// The same for a program, whose main.py is in the directory `home` if that is given. Its threads and exit handlers have come to
+    /// their end, too.
+    #[must_use]
+    pub fn run_program(&self, _jailed: &Jailed, job: JobFrame, input: String, home: Option<&str>) -> Reply {
+        Python::attach(|py| {
+            let reply = program::run(py, &self.captured, &job, &input, home, &|| self.make_room());
+            std::mem::forget((job, input));
+            reply
+        })
     }
 
     /// Frees the memory that was set aside for what comes after the script.

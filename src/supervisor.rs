@@ -7,6 +7,7 @@ pub mod admission;
 pub mod advice;
 pub mod drive;
 mod ending;
+pub mod exit;
 mod files;
 pub mod hint;
 pub mod output;
@@ -38,7 +39,6 @@ use crate::fault::Faults;
 use crate::jail::{ChildLimits, Ids, Joining, MAX_THREADS, Plan, TMP_INODES};
 use crate::job::{Job, Limits};
 use crate::level::Level;
-use crate::machine::memory::Memory;
 use crate::outcome::{Refusal, Report, Timing};
 use crate::service::Service;
 use crate::survey::isolation::{Attempt, Tools, Unavailable};
@@ -144,7 +144,7 @@ impl Supervisor {
         };
         Ok(Self {
             admission: Admission::new(config.concurrency, config.queue),
-            shortage: Shortage::new(Memory::here()),
+            shortage: Shortage::new(crate::machine::memory::Memory::here()),
             plan,
             attempts,
             heavy: (manifest.modules.iter().map(String::as_str))
@@ -256,11 +256,14 @@ impl Supervisor {
                 (_, None) => {}
             }
             let timing = Timing { queue: admitted - arrived, start: started - admitted, run: driven.wall };
+            let judge = exit::judge_of(job.manner().mode);
+            let (outcome, exit) = judge(driven.stop, &limits, &self.place(), cpu_seconds, driven.cpu);
             return Ok(Report {
                 outcome: advice::add(
-                    verdict::decide(driven.stop, &limits, &self.place(), cpu_seconds, driven.cpu),
+                    outcome,
                     advice::Sent { script: job.script(), stdin: job.stdin(), modules: &self.manifest.modules },
                 ),
+                exit,
                 timing,
                 stdout: driven.stdout,
                 stderr: driven.stderr,

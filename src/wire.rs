@@ -17,7 +17,7 @@ pub use self::frames::Frames;
 
 use self::room::{NO_MEMORY, is_there_memory, tokens_where_there_is_memory};
 use crate::manner::Manner;
-use crate::outcome::{Cause, Exception};
+use crate::outcome::{Cause, Exception, Exit};
 use crate::value::Token;
 use bincode::error::DecodeError;
 use serde::de::DeserializeOwned;
@@ -140,6 +140,28 @@ pub enum Reply {
     },
     /// The result's encoding passes `result_bytes`: it takes so many bytes at least.
     TooLarge(u64),
+    /// A program came to its end.
+    Ended {
+        /// The value of its last expression; `Null` without one.
+        value: Vec<Token>,
+        /// What was changed on the way to JSON, a line each.
+        notes: String,
+        /// How it would end its process.
+        exit: Exit,
+        /// What it raised and did not catch.
+        raised: Option<Raised>,
+    },
+}
+
+/// What a program raised and did not catch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raised {
+    /// Where.
+    pub phase: Phase,
+    /// Why.
+    pub cause: Cause,
+    /// What is shown to the client.
+    pub exception: Exception,
 }
 
 /// Why bytes are not the message that was due.
@@ -223,13 +245,14 @@ pub fn decode_down(payload: &[u8]) -> Result<Down, WireError> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_up(payload: &[u8], most_tokens: usize) -> Result<Up, WireError> {
-    /// The indices of `Up::Done` and `Reply::Value`, as bincode writes them.
+    /// The indices of `Up::Done`, `Reply::Value` and `Reply::Ended`, as bincode writes them.
     const DONE: u32 = 1;
     const VALUE: u32 = 0;
+    const ENDED: u32 = 4;
     let config = bincode::config::standard().with_limit::<64>();
     let start: Result<((u32, u32, u64), usize), _> = bincode::serde::decode_from_slice(payload, config);
     match start {
-        Ok(((DONE, VALUE, tokens), _)) if tokens > most_tokens as u64 => Ok(Up::Done(Reply::TooLarge(tokens))),
+        Ok(((DONE, VALUE | ENDED, tokens), _)) if tokens > most_tokens as u64 => Ok(Up::Done(Reply::TooLarge(tokens))),
         _ => decode(payload),
     }
 }
@@ -306,6 +329,11 @@ mod tests {
         let frame = encode(&value).expect("small");
         assert_eq!(decode_up(&frame[HEADER..], 10), Ok(Up::Done(Reply::TooLarge(11))));
         assert_eq!(decode_up(&frame[HEADER..], 11), Ok(value));
+        let (value, exit) = (vec![Token::Null; 11], Exit::Code(3));
+        let ended = Up::Done(Reply::Ended { value, notes: String::new(), exit, raised: None });
+        let frame = encode(&ended).expect("small");
+        assert_eq!(decode_up(&frame[HEADER..], 10), Ok(Up::Done(Reply::TooLarge(11))));
+        assert_eq!(decode_up(&frame[HEADER..], 11), Ok(ended));
         let others = [Up::Done(Reply::TooLarge(u64::MAX)), Up::Hello(Hello::Ready { cpu_ns: u64::MAX, own: u64::MAX })];
         for other in others {
             let frame = encode(&other).expect("small");

@@ -7,6 +7,7 @@
 pub mod child;
 mod files;
 mod input;
+mod main_file;
 pub mod pages;
 pub mod written;
 pub mod zygote;

@@ -17,7 +17,7 @@ mod value;
 mod wire;
 
 use manner::Manner;
-use outcome::{Cause, Exception};
+use outcome::{Cause, Exception, Exit};
 use std::path::PathBuf;
 use value::Token;
 use wire::{Down, Hello, JobFrame, Phase, Reply, Up};
@@ -72,6 +72,7 @@ fn main() -> std::io::Result<()> {
         ("exit", done(raised(Phase::Exit))),
         ("refused", done(Reply::NotSerializable { path: "result.rows[3]".to_owned(), problem: "a set".to_owned() })),
         ("too-large", done(Reply::TooLarge(2_000_000))),
+        ("ended", done(Reply::Ended { value: vec![Token::Null], notes: String::new(), exit: Exit::Code(3), raised: None })),
         ("job", wire::encode(&Down::Job(job))),
         ("input", wire::encode(&Down::Input("line\n".to_owned()))),
     ];

@@ -293,6 +293,14 @@ pub const SETTINGS: &[Setting] = &[
     limit(SERVE, "MAYFLY_OUTPUT_BYTES", "65536", OUTPUT, "how much of stdout and of stderr is kept, in bytes each"),
     limit(SCRIPTS, "MAYFLY_RESULT_BYTES", "1048576", number(1, 33_554_432), "largest result, as JSON, in bytes"),
     limit(SCRIPTS, "MAYFLY_SCRIPT_BYTES", "10240", number(1, 16_777_216), "largest script, in bytes of UTF-8"),
+    limit(SCRIPTS, "MAYFLY_ARGV_COUNT", "256", number(0, 10_000), "most arguments in a request's argv"),
+    limit(
+        SCRIPTS,
+        "MAYFLY_ARGV_BYTES",
+        "65536",
+        number(0, 1_048_576),
+        "how long the arguments of a request's argv may be together, in bytes",
+    ),
     limit(SCRIPTS, "MAYFLY_ENV_COUNT", "128", number(0, 10_000), "most names in a request's env"),
     limit(
         SCRIPTS,

@@ -16,9 +16,25 @@ pub(super) struct Output {
     pub(super) buffer: Py<PyAny>,
 }
 
+/// What a program is run with.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) begin: Py<PyAny>,
+    pub(super) event_loop: Py<PyAny>,
+    pub(super) run_awaiting: Py<PyAny>,
+    pub(super) exit_code: Py<PyAny>,
+    /// `atexit._run_exitfuncs`.
+    pub(super) run_exit_handlers: Py<PyAny>,
+    /// `ast.Expr`, `ast.Expression`, `ast.Constant`.
+    pub(super) expression_statement: Py<PyAny>,
+    pub(super) expression: Py<PyAny>,
+    pub(super) constant: Py<PyAny>,
+}
+
 /// What is needed after a script ran, taken before it could replace anything.
 #[derive(Debug)]
 pub(super) struct Captured {
+    pub(super) program: Program,
     pub(super) describe: Describe,
     pub(super) simplify: Simplify,
     pub(super) await_to_the_end: Py<PyAny>,
@@ -49,6 +65,7 @@ pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
             include_str!("../../python/causes.py"),
             include_str!("../../python/surroundings.py"),
             include_str!("../../python/place.py"),
+            include_str!("../../python/program.py"),
         ],
     )?;
     let values = names(
@@ -69,7 +86,18 @@ pub(super) fn capture(py: Python<'_>, setup: &Setup) -> PyResult<Captured> {
     let (stdout, stderr, beneath_stdout, beneath_stderr) = take(&runner, "prepare")?.bind(py).call0()?.extract()?;
     take(&runner, "watch_first_streams")?.bind(py).call0()?;
     workspace::watch(take(&runner, "here")?);
+    let tree = py.import("_ast")?.dict();
     Ok(Captured {
+        program: Program {
+            begin: take(&runner, "begin")?,
+            event_loop: take(&runner, "event_loop")?,
+            run_awaiting: take(&runner, "run_awaiting")?,
+            exit_code: take(&runner, "exit_code")?,
+            run_exit_handlers: py.import("atexit")?.getattr("_run_exitfuncs")?.unbind(),
+            expression_statement: take(&tree, "Expr")?,
+            expression: take(&tree, "Expression")?,
+            constant: take(&tree, "Constant")?,
+        },
         describe: Describe {
             function: take(&runner, "describe")?,
             cause: take(&runner, "cause")?,

@@ -70,16 +70,7 @@ fn attempt<'py>(
     remains: &mut Remains<'py>,
     make_room: &dyn Fn(),
 ) -> Result<Reply, Failed> {
-    if job.captured {
-        captured.flush_by_line.call0(py).map_err(Failed::Run)?;
-    }
-    if !input.is_empty() {
-        give_input(py, captured, input.as_bytes()).map_err(Failed::Run)?;
-    }
-    if !job.manner.env.is_empty() || job.manner.seed.is_some() {
-        let env: Vec<_> = job.manner.env.iter().map(|(name, value)| (name, value)).collect();
-        captured.surround.call1(py, (env, job.manner.seed)).map_err(Failed::Run)?;
-    }
+    prepare(py, captured, job, input).map_err(Failed::Run)?;
     let source = &text_of(&job.script);
     let (globals, module) = new_module(py, captured, source).map_err(Failed::Run)?;
     remains.module = Some(module);
@@ -90,7 +81,7 @@ fn attempt<'py>(
         Bound::from_owned_ptr_or_err(py, value)
     };
     body.map_err(Failed::Run)?;
-    let main = find_main(&globals, &job.manner.entrypoint)?;
+    let main = find_main(&globals, job.manner.function())?;
     let result = call(py, captured, &main, job).map_err(Failed::Run)?;
     let room = usize::try_from(job.result_bytes).unwrap_or(usize::MAX);
     let mut encoded = encode::encode(&captured.simplify, &result, room, Reading::First);
@@ -122,6 +113,21 @@ fn attempt<'py>(
     })
 }
 
+/// What every script finds when it begins: its streams, its environment, its seeds.
+pub(super) fn prepare(py: Python<'_>, captured: &Captured, job: &JobFrame, input: &str) -> PyResult<()> {
+    if job.captured {
+        captured.flush_by_line.call0(py)?;
+    }
+    if !input.is_empty() {
+        give_input(py, captured, input.as_bytes())?;
+    }
+    if !job.manner.env.is_empty() || job.manner.seed.is_some() {
+        let env: Vec<_> = job.manner.env.iter().map(|(name, value)| (name, value)).collect();
+        captured.surround.call1(py, (env, job.manner.seed))?;
+    }
+    Ok(())
+}
+
 /// Has `sys.stdin` read descriptor 0; where that is closed, as it could not hold all of the input, a copy of it.
 fn give_input(py: Python<'_>, captured: &Captured, input: &[u8]) -> PyResult<()> {
     if captured.set_input.call1(py, (input.len(),)).is_ok() {
@@ -135,7 +141,7 @@ fn give_input(py: Python<'_>, captured: &Captured, input: &[u8]) -> PyResult<()>
 }
 
 /// A script as Python reads it from a file: without a byte order mark, and each line ends in `\n`.
-fn text_of(script: &str) -> Cow<'_, str> {
+pub(super) fn text_of(script: &str) -> Cow<'_, str> {
     let text = script.strip_prefix('\u{feff}').unwrap_or(script);
     if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n").into() } else { text.into() }
 }
@@ -164,13 +170,17 @@ fn new_module<'py>(
     let modules = captured.modules.bind(py);
     modules.set_item(pyo3::intern!(py, "__main__"), &module)?;
     modules.set_item(pyo3::intern!(py, "main"), &module)?;
-    // For tracebacks and inspect.getsource: there is no file to read the lines from.
+    remember_lines(py, captured, source, SCRIPT)?;
+    Ok((globals, module))
+}
+
+/// For tracebacks and `inspect.getsource`, where there is no file to read the lines from.
+pub(super) fn remember_lines(py: Python<'_>, captured: &Captured, source: &str, path: &str) -> PyResult<()> {
     let lines = PyList::empty(py);
     for line in lines_of(source) {
         lines.append(PyString::from_bytes(py, line.as_bytes())?)?;
     }
-    captured.source_lines.bind(py).set_item(SCRIPT, (source.len(), py.None(), lines, SCRIPT))?;
-    Ok((globals, module))
+    captured.source_lines.bind(py).set_item(path, (source.len(), py.None(), lines, path))
 }
 
 fn compile<'py>(py: Python<'py>, captured: &Captured, source: &str) -> PyResult<Bound<'py, PyAny>> {

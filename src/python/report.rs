@@ -5,7 +5,7 @@
 
 use super::{closures, memory};
 use crate::outcome::{Cause, Exception};
-use crate::wire::{Phase, Reply};
+use crate::wire::{Phase, Raised, Reply};
 use pyo3::exceptions::{
     PyBaseException, PyImportError, PyMemoryError, PyOSError, PyRuntimeError, PySystemError, PySystemExit,
 };
@@ -51,15 +51,40 @@ pub(super) fn while_compiling(py: Python<'_>, describe: &Describe, error: PyErr,
 /// The reply for an exception that came from the script's body, or from `main()`.
 pub(super) fn while_running(py: Python<'_>, describe: &Describe, error: PyErr, make_room: &dyn Fn()) -> Reply {
     let phase = if error.is_instance_of::<PySystemExit>(py) { Phase::Exit } else { Phase::Run };
-    // Before there is room again.
-    let had_no_stack = error.is_instance_of::<PyRuntimeError>(py) && !memory::is_there_room(memory::THREAD_STACK);
+    let room = before_room(py, &error);
     make_room();
     let error = error.into_value(py);
     let exception = describe_it(py, describe, &error);
-    let cause = cause_of(py, describe, &error, &exception, had_no_stack);
+    let cause = cause_of(py, describe, &error, &exception, room.had_no_stack);
     // It holds the frames of the script, and with them all it had.
     std::mem::forget(error);
     Reply::Raised { phase, cause, exception }
+}
+
+/// What must be known of a failure before the memory that was set aside is free.
+#[derive(Clone, Copy)]
+pub(super) struct BeforeRoom {
+    had_no_stack: bool,
+    refused: Option<u64>,
+}
+
+pub(super) fn before_room(py: Python<'_>, error: &PyErr) -> BeforeRoom {
+    let is_runtime_error = error.is_instance_of::<PyRuntimeError>(py);
+    BeforeRoom {
+        had_no_stack: is_runtime_error && !memory::is_there_room(memory::THREAD_STACK),
+        refused: memory::refused().filter(|_| error.is_instance_of::<PyMemoryError>(py)),
+    }
+}
+
+/// What a program raised and did not catch, once it was printed. The exception is let go of.
+pub(super) fn of_program(py: Python<'_>, describe: &Describe, phase: Phase, error: PyErr, room: BeforeRoom) -> Raised {
+    let error = error.into_value(py);
+    let exception = describe_it(py, describe, &error);
+    let cause = match phase {
+        Phase::Compile => room.refused.map_or(Cause::Script, |asked| Cause::Memory { asked }),
+        _ => cause_of(py, describe, &error, &exception, room.had_no_stack),
+    };
+    Raised { phase, cause, exception }
 }
 
 /// Names for what fails with a `MemoryError` though memory is there.
@@ -125,6 +150,20 @@ pub(super) fn result_too_large_for_memory() -> Reply {
 #[must_use]
 pub fn no_memory_for_the_job() -> Reply {
     no_memory("the script's arguments and input alone need more memory than its limit")
+}
+
+/// The reply when a program's source can't be written where it has to be.
+#[must_use]
+pub fn no_room_for_the_script() -> Reply {
+    let message = "main.py does not fit in the script's /tmp";
+    let exception = Exception {
+        kind: "OSError".to_owned(),
+        traceback: format!("OSError: {message}\n"),
+        message: message.to_owned(),
+        line: None,
+        column: None,
+    };
+    Reply::Raised { phase: Phase::Run, cause: Cause::Script, exception }
 }
 
 fn no_memory(message: &str) -> Reply {

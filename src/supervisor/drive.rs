@@ -187,15 +187,20 @@ fn text_of(reply: &Reply) -> usize {
     match reply {
         Reply::Value(_, notes) => notes.len(),
         Reply::TooLarge(_) => 0,
-        Reply::Raised { exception: Exception { kind, message, traceback, .. }, cause, .. } => {
-            let named = match cause {
-                Cause::Call { name, inside, .. } => name.len() + inside.len(),
-                Cause::Script | Cause::Memory { .. } => 0,
-            };
-            kind.len() + message.len() + traceback.len() + named
-        }
+        Reply::Raised { exception, cause, .. } => text_of_exception(exception, cause),
         Reply::NotSerializable { path, problem } => path.len() + problem.len(),
+        Reply::Ended { notes, raised, .. } => {
+            notes.len() + raised.as_ref().map_or(0, |raised| text_of_exception(&raised.exception, &raised.cause))
+        }
     }
+}
+
+fn text_of_exception(Exception { kind, message, traceback, .. }: &Exception, cause: &Cause) -> usize {
+    let named = match cause {
+        Cause::Call { name, inside, .. } => name.len() + inside.len(),
+        Cause::Script | Cause::Memory { .. } => 0,
+    };
+    kind.len() + message.len() + traceback.len() + named
 }
 
 /// Returns when the wall clock or the processor time runs out, or when the child has more than it may. `most_seen` is the most memory

@@ -117,6 +117,8 @@ fn from_reply(reply: Reply, limits: &Limits, place: &Place) -> Outcome {
             Err(malformed) => failed(Code::ResultNotSerializable, format!("the result is malformed: {malformed}")),
         },
         Reply::TooLarge(least) => failed(Code::ResultTooLarge, too_large(least, place.result)),
+        // No function ends so, and what a program says is taken apart in `exit`.
+        Reply::Ended { .. } => failed(Code::ResultNotSerializable, "the result is malformed"),
         Reply::NotSerializable { path, problem } => failed(Code::ResultNotSerializable, format!("{path} is {problem}")),
         Reply::Raised { phase, cause, exception } => {
             let out_of_memory = matches!(cause, Cause::Memory { .. });

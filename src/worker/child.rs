@@ -4,15 +4,16 @@
 //! after the last layer is on. The supervisor kills the child as soon as it has the reply.
 
 use super::written::Written;
-use super::{files, input};
+use super::{files, input, main_file};
 use crate::handover;
 use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, Steps, verify};
 use crate::layer::Layer;
+use crate::manner::Mode;
 use crate::orders::{Purpose, Spawn};
 use crate::python::{self, Interpreter, Setup};
 use crate::sys::own_proc::{Alone, OwnProc};
 use crate::sys::{self, OneWay};
-use crate::wire::{self, Down, FileHead, Hello, JobFrame, Up, WireError};
+use crate::wire::{self, Down, FileHead, Hello, JobFrame, Reply, Up, WireError};
 use nix::errno::Errno;
 use serde::Serialize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -151,7 +152,7 @@ fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>, own: u
                 // Where descriptor 0 can't hold it, `sys.stdin` does without.
                 let _ = input::place(base.plan, &input);
             }
-            interpreter.run(jailed, job, input)
+            run(jailed, interpreter, base.plan, (job, input), !files.is_empty())
         }
         Err(NoJob::Memory) => python::no_memory_for_the_job(),
         Err(NoJob::Supervisor) => sys::exit_now(NO_SUPERVISOR),
@@ -160,6 +161,19 @@ fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>, own: u
     // The supervisor has what it waits for and kills this process: ending by itself would only be slower, and would let
     // the script's exit handlers run. Nothing more ever comes, so this waits, with the interpreter's lock held.
     let _ = inbox.next(channel);
+}
+
+/// Runs the job; a program's source is a file first, where files can be. Where the job brought files it is among them.
+fn run(jailed: &Jailed, interpreter: &Interpreter, plan: &Plan, told: (JobFrame, String), has_files: bool) -> Reply {
+    let (job, input) = told;
+    if job.manner.mode != Mode::Program {
+        return interpreter.run(jailed, job, input);
+    }
+    let home = plan.has_tmp().then_some(main_file::HOME);
+    if home.is_some() && !has_files && main_file::place(plan, python::SCRIPT, job.script.as_bytes()).is_err() {
+        return python::no_room_for_the_script();
+    }
+    interpreter.run_program(jailed, job, input, home)
 }
 
 /// Processor time so far, in nanoseconds.

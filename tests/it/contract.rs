@@ -114,7 +114,8 @@ fn the_largest_script_runs(server: &Server, _: Place) {
 }
 
 fn unknown_fields_are_named(server: &Server, _: Place) {
-    let known = "known fields are script, args, kwargs, stdin, limits, include, files, entrypoint, env, seed";
+    let known =
+        "known fields are script, args, kwargs, stdin, limits, include, files, mode, entrypoint, argv, env, seed";
     let one = json!({ "script": HELLO, "timeout": 5 });
     server.execute(&one).is_error(400, &format!("Unknown field 'timeout'; {known}"));
     let two = json!({ "script": HELLO, "language": "python", "timeout": 5 });
@@ -166,7 +167,7 @@ fn null_counts_as_absent(server: &Server, _: Place) {
         (br#"{"script": "", "args": null, "args": []}"#, "'args' is given more than once"),
         (
             br#"{"script": "", "other": null}"#,
-            "Unknown field 'other'; known fields are script, args, kwargs, stdin, limits, include, files, entrypoint, env, seed",
+            "Unknown field 'other'; known fields are script, args, kwargs, stdin, limits, include, files, mode, entrypoint, argv, env, seed",
         ),
     ] {
         let answer = post(server, body);

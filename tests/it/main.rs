@@ -27,6 +27,7 @@ mod live;
 mod log;
 mod manner;
 mod packages;
+mod programs;
 mod proxies;
 mod record;
 mod refill;
@@ -72,6 +73,7 @@ fn all() -> Vec<Trial> {
         imports::trials(),
         cold::trials(),
         corpus::trials(),
+        programs::trials(),
         attacks::trials(),
         exchanges::trials(),
     ];

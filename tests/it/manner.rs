@@ -10,7 +10,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 pub fn trials() -> Vec<Trial> {
-    let tests: [(&'static str, Test); 8] = named![
+    let tests: [(&'static str, Test); 11] = named![
         the_function_that_is_named_is_called,
         a_function_that_is_not_there_is_told,
         variables_are_in_the_environment,
@@ -19,9 +19,17 @@ pub fn trials() -> Vec<Trial> {
         wrong_manners_are_told,
         nothing_is_logged,
         a_seed_gives_the_same_numbers,
+        a_program_has_a_result_and_an_exit,
+        limits_hold_to_the_last_thread,
+        auto_calls_a_main_that_is_there,
     ];
-    let mut trials = in_every_place("manner", &[("MAYFLY_PRELOAD", ""), ("MAYFLY_ENV_COUNT", "4")], &tests);
-    let cold = [("MAYFLY_START", "cold"), ("MAYFLY_PRELOAD", ""), ("MAYFLY_ENV_COUNT", "4")];
+    let mut trials = in_every_place(
+        "manner",
+        &[("MAYFLY_PRELOAD", ""), ("MAYFLY_ENV_COUNT", "4"), ("MAYFLY_ARGV_COUNT", "4")],
+        &tests,
+    );
+    let cold =
+        [("MAYFLY_START", "cold"), ("MAYFLY_PRELOAD", ""), ("MAYFLY_ENV_COUNT", "4"), ("MAYFLY_ARGV_COUNT", "4")];
     trials.extend(in_every_place("manner::cold", &cold, &tests));
     trials
 }
@@ -79,8 +87,37 @@ fn no_variable_reaches_a_program(server: &Server, _: Place) {
 
 fn wrong_manners_are_told(server: &Server, _: Place) {
     let name = "'entrypoint' must be the name of a function, as \"main\"";
+    let for_program = "'argv' is for a program, and a function is called; use 'args' or mode \"program\"";
     let whole = "'seed' must be a whole number from 0 to 4294967295";
     let cases = [
+        (json!({ "mode": "script" }), "'mode' must be one of function, program, auto"),
+        (json!({ "mode": 5 }), "'mode' must be one of function, program, auto"),
+        (json!({ "argv": "a" }), "'argv' must be a list of strings"),
+        (json!({ "argv": [5] }), "'argv' must be a list of strings"),
+        (json!({ "argv": [["a"]] }), "'argv' must be a list of strings"),
+        (json!({ "argv": ["a"] }), for_program),
+        (json!({ "mode": "auto", "argv": ["a"] }), for_program),
+        (
+            json!({ "mode": "program", "argv": ["a\0"] }),
+            "'argv' holds a null character, which the system takes for an end",
+        ),
+        (json!({ "mode": "program", "argv": ["a", "", "", "", ""] }), "'argv' has too many entries: the maximum is 4"),
+        (
+            json!({ "mode": "program", "argv": ["x".repeat(65_537)] }),
+            "'argv' is too large: the maximum is 64KB for all of it",
+        ),
+        (
+            json!({ "mode": "program", "entrypoint": "main" }),
+            "'entrypoint' is for a function, and a program calls none; use 'argv', 'stdin' or mode \"function\"",
+        ),
+        (
+            json!({ "mode": "program", "args": [1] }),
+            "'args' is for a function, and a program calls none; use 'argv', 'stdin' or mode \"function\"",
+        ),
+        (
+            json!({ "mode": "program", "kwargs": { "a": 1 } }),
+            "'kwargs' is for a function, and a program calls none; use 'argv', 'stdin' or mode \"function\"",
+        ),
         (json!({ "entrypoint": 5 }), "'entrypoint' must be a string"),
         (json!({ "entrypoint": "" }), name),
         (json!({ "entrypoint": "os.system" }), name),
@@ -142,4 +179,58 @@ fn a_seed_gives_the_same_numbers(server: &Server, place: Place) {
         let request = json!({ "script": script, "seed": 42 });
         server.check_request(&request, 200, &json!({ "result": 0.374_540_118_847_362_5 }));
     }
+}
+
+fn a_program_has_a_result_and_an_exit(server: &Server, _: Place) {
+    let run = |script: &str| server.execute(&json!({ "script": script, "mode": "program" }));
+    let ended = |script: &str, body: Value| {
+        let answer = run(script);
+        assert_eq!((answer.status, answer.json()), (200, body), "{script}");
+    };
+    let exit = |code: u8| json!({ "code": code, "signal": null });
+    ended("x = 20\n{'x': x + 1}", json!({ "result": { "x": 21 }, "exit": exit(0) }));
+    ended("x = 5", json!({ "result": null, "exit": exit(0) }));
+    ended("import sys\nsys.exit(3)", json!({ "result": null, "exit": exit(3) }));
+    ended("import os\nos._exit(4)", json!({ "result": null, "exit": exit(4) }));
+    ended(
+        "import asyncio\nasync def f():\n    return 5\nx = await f()\nawait asyncio.sleep(0)\nx + await f()",
+        json!({ "result": 10, "exit": exit(0) }),
+    );
+    let odd = run("object()").json();
+    assert_eq!((&odd["result"], &odd["exit"]), (&Value::Null, &exit(0)));
+    assert!(odd["notes"][0].as_str().is_some_and(|note| note.contains("left out")), "{odd}");
+    let failed = run("1 / 0");
+    let told = failed.json();
+    assert_eq!((failed.status, &told["code"], &told["exit"]), (422, &json!("exception"), &exit(1)));
+    assert_eq!(told["exception"]["line"], 1);
+    let broken = run("x = (").json();
+    assert_eq!((&broken["code"], &broken["exit"]), (&json!("syntax_error"), &exit(1)));
+    let awaited = run("async def f():\n    1 / 0\nawait f()").json();
+    let traceback = awaited["exception"]["traceback"].as_str().expect("a traceback").to_owned();
+    assert!(!traceback.contains("asyncio") && !traceback.contains("mayfly"), "{traceback}");
+}
+
+fn limits_hold_to_the_last_thread(server: &Server, _: Place) {
+    let endless = [
+        "print('so far')\nwhile True:\n    pass",
+        "import atexit\nprint('so far')\ndef f():\n    while True:\n        pass\natexit.register(f)",
+        "import threading, time\nprint('so far')\nthreading.Thread(target=time.sleep, args=(600,)).start()",
+        "class A:\n    def __del__(self):\n        while True:\n            pass\nprint('so far')\na = A()",
+    ];
+    for script in endless {
+        let limits = json!({ "wall_ms": 400, "cpu_ms": 5000 });
+        let request = json!({ "script": script, "mode": "program", "limits": limits, "include": ["stdout"] });
+        let answer = server.execute(&request);
+        let told = answer.json();
+        assert_eq!((answer.status, &told["code"], &told["stdout"]), (422, &json!("timeout"), &json!("so far\n")));
+        assert_eq!(told["exit"], json!({ "code": null, "signal": "SIGKILL" }));
+    }
+}
+
+fn auto_calls_a_main_that_is_there(server: &Server, _: Place) {
+    let auto = |script: &str| server.execute(&json!({ "script": script, "mode": "auto" })).json();
+    assert_eq!(auto("def main():\n    return 5"), json!({ "result": 5 }));
+    assert_eq!(auto("x = 5\nx"), json!({ "result": 5, "exit": { "code": 0, "signal": null } }));
+    let named = json!({ "script": "def solve(x):\n    return x", "mode": "auto", "entrypoint": "solve", "args": [7] });
+    server.check_request(&named, 200, &json!({ "result": 7 }));
 }

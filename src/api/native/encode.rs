@@ -7,9 +7,10 @@ use crate::fault::supervisor_leaves_out;
 use crate::http::{milliseconds, write_text};
 use crate::job::Include;
 use crate::layer::Layer;
-use crate::outcome::{Advice, Captured, Code, Exception, Failure, Outcome, Report};
+use crate::outcome::{Advice, Captured, Code, Exception, Exit, Failure, Outcome, Report};
 use crate::size::ByteSize;
 use hyper::StatusCode;
+use nix::sys::signal::Signal;
 use std::io::Write;
 
 /// A body with its status and, for the log, the word for it.
@@ -106,6 +107,15 @@ fn write_exception(body: &mut Vec<u8>, exception: &Exception) {
 fn write_included(body: &mut Vec<u8>, report: &Report, include: Include, isolation: &'static str) {
     let streams = [("stdout", include.stdout, &report.stdout), ("stderr", include.stderr, &report.stderr)];
     let nothing = Captured::default();
+    match report.exit {
+        Some(Exit::Code(code)) => write(body, format_args!(",\"exit\":{{\"code\":{code},\"signal\":null}}")),
+        Some(Exit::Signal(number)) => {
+            let name =
+                Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
+            write(body, format_args!(",\"exit\":{{\"code\":null,\"signal\":\"{name}\"}}"));
+        }
+        None => {}
+    }
     for (name, wanted, captured) in streams {
         if wanted {
             write(body, format_args!(",\"{name}\":"));
@@ -171,7 +181,7 @@ mod tests {
     use std::time::Duration;
 
     fn report(outcome: Outcome) -> Report {
-        Report { outcome, timing: Timing::default(), stdout: None, stderr: None, usage: None }
+        Report { outcome, timing: Timing::default(), exit: None, stdout: None, stderr: None, usage: None }
     }
 
     fn returned(token: Token) -> Report {

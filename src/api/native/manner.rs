@@ -4,19 +4,48 @@
 
 use super::arguments;
 use super::request::{Wrong, misfit, text_of, wrong};
-use crate::manner::{ENTRYPOINT, Manner};
+use crate::manner::{Manner, Mode};
 use crate::value::Token;
 use serde_json::value::RawValue;
 
 /// Reads them, in the order of the request's fields.
-pub(super) fn parse([entrypoint, env, seed]: [Option<&RawValue>; 3]) -> Result<Manner, Wrong> {
-    Ok(Manner { entrypoint: parse_entrypoint(entrypoint)?, env: parse_env(env)?, seed: parse_seed(seed)? })
+pub(super) fn parse([mode, entrypoint, argv, env, seed]: [Option<&RawValue>; 5]) -> Result<Manner, Wrong> {
+    Ok(Manner {
+        mode: parse_mode(mode)?,
+        entrypoint: parse_entrypoint(entrypoint)?,
+        argv: parse_argv(argv)?,
+        env: parse_env(env)?,
+        seed: parse_seed(seed)?,
+    })
 }
 
-fn parse_entrypoint(given: Option<&RawValue>) -> Result<String, Wrong> {
+fn parse_mode(given: Option<&RawValue>) -> Result<Mode, Wrong> {
+    let Some(given) = given else { return Ok(Mode::default()) };
+    let name: Option<String> = serde_json::from_str(given.get()).ok();
+    match Mode::ALL.into_iter().find(|mode| name.as_deref() == Some(mode.as_str())) {
+        Some(mode) => Ok(mode),
+        None => wrong(format!("'mode' must be one of {}", Mode::ALL.map(Mode::as_str).join(", "))),
+    }
+}
+
+fn parse_argv(given: Option<&RawValue>) -> Result<Vec<String>, Wrong> {
+    const NO_LIST: &str = "'argv' must be a list of strings";
+    let Some(given) = given else { return Ok(Vec::new()) };
+    if !given.get().starts_with('[') {
+        return wrong(NO_LIST);
+    }
+    let value = arguments::read(given.get()).map_err(|unfit| misfit("argv", &unfit))?;
+    let texts = value.tokens().iter().skip(1).map(|token| match token {
+        Token::Str(text) => Ok(text.clone()),
+        _ => wrong(NO_LIST),
+    });
+    texts.collect()
+}
+
+fn parse_entrypoint(given: Option<&RawValue>) -> Result<Option<String>, Wrong> {
     match given {
-        None => Ok(ENTRYPOINT.to_owned()),
-        Some(name) if name.get().starts_with('"') => text_of("entrypoint", name),
+        None => Ok(None),
+        Some(name) if name.get().starts_with('"') => text_of("entrypoint", name).map(Some),
         Some(_) => wrong("'entrypoint' must be a string"),
     }
 }

@@ -15,8 +15,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The fields of a request.
-const FIELDS: [&str; 10] =
-    ["script", "args", "kwargs", "stdin", "limits", "include", "files", "entrypoint", "env", "seed"];
+const FIELDS: [&str; 12] =
+    ["script", "args", "kwargs", "stdin", "limits", "include", "files", "mode", "entrypoint", "argv", "env", "seed"];
 /// The fields of `limits`.
 const LIMITS: [&str; 4] = ["wall_ms", "cpu_ms", "memory_mb", "output_bytes"];
 /// The words of `include`.

@@ -24,7 +24,7 @@ fn bounds() -> Bounds {
     let brought = Caps { count: 10, depth: 4, each: ByteSize(1000), all: ByteSize(2000) };
     let files = files::Bounds { brought, room: Some(ByteSize::mebibytes(1)) };
     let env = Texts { count: 3, bytes: ByteSize(100) };
-    Bounds { limits, maxima, script: ByteSize(10_240), files, manner: MannerBounds { env } }
+    Bounds { limits, maxima, script: ByteSize(10_240), files, manner: MannerBounds { argv: env, env } }
 }
 
 fn sentence(body: &str) -> String {
@@ -108,7 +108,8 @@ fn everything_can_be_given() {
 
 #[test]
 fn what_is_wrong_is_said() {
-    let known = "known fields are script, args, kwargs, stdin, limits, include, files, entrypoint, env, seed";
+    let known =
+        "known fields are script, args, kwargs, stdin, limits, include, files, mode, entrypoint, argv, env, seed";
     let no_number = " (JSON has no NaN and no Infinity; send null, or a string that the script gives to float())";
     let cases = [
         ("", "Request body is empty; expected a JSON object".to_owned()),
