@@ -259,10 +259,7 @@ impl Supervisor {
             let judge = exit::judge_of(job.manner().mode);
             let (outcome, exit) = judge(driven.stop, &limits, &self.place(), cpu_seconds, driven.cpu);
             return Ok(Report {
-                outcome: advice::add(
-                    outcome,
-                    advice::Sent { script: job.script(), stdin: job.stdin(), modules: &self.manifest.modules },
-                ),
+                outcome: advice::add(outcome, advice::Sent::with(&job, &self.manifest.modules)),
                 exit,
                 timing,
                 stdout: driven.stdout,

@@ -6,6 +6,8 @@
 mod words;
 
 use self::words::{closest, identifiers, is_bound, is_name, missing_name};
+use crate::job::Job;
+use crate::manner::{ENTRYPOINT, Mode};
 use crate::outcome::{Advice, Code, Failure, Fix, Outcome};
 use std::collections::BTreeSet;
 
@@ -16,8 +18,20 @@ pub struct Sent<'a> {
     pub script: &'a str,
     /// What it could read from its standard input.
     pub stdin: &'a str,
+    /// Whether its function `main` is what was to be called.
+    pub calls_main: bool,
     /// Modules of packages that it could import.
     pub modules: &'a BTreeSet<String>,
+}
+
+impl<'a> Sent<'a> {
+    /// With a job, where these packages are.
+    #[must_use]
+    pub fn with(job: &'a Job, modules: &'a BTreeSet<String>) -> Self {
+        let manner = job.manner();
+        let calls_main = manner.mode == Mode::Function && manner.function() == ENTRYPOINT;
+        Self { script: job.script(), stdin: job.stdin(), calls_main, modules }
+    }
 }
 
 /// The outcome, with advice if it is a failure that has some.
@@ -31,8 +45,8 @@ pub fn add(mut outcome: Outcome, sent: Sent<'_>) -> Outcome {
 
 fn of(failure: &Failure, sent: Sent<'_>) -> Option<Advice> {
     match (failure.code, &failure.exception) {
-        (Code::NoMain, _) => Some(no_main(sent.script)),
-        (Code::SyntaxError, Some(exception)) => syntax(sent.script, exception.line?, &exception.message),
+        (Code::NoMain, _) if sent.calls_main => Some(no_main(sent.script)),
+        (Code::SyntaxError, Some(exception)) => syntax(sent, exception.line?, &exception.message),
         (Code::Exception, Some(exception)) => match exception.kind.as_str() {
             "EOFError" if exception.message == "EOF when reading a line" => Some(input(sent.stdin)),
             "ModuleNotFoundError" => module(&exception.message, sent.modules),
@@ -105,7 +119,8 @@ fn no_main(script: &str) -> Advice {
     advice.unwrap_or_else(|| say("Mayfly calls main(); put the program into `def main():` and return the result"))
 }
 
-fn syntax(script: &str, at: u32, message: &str) -> Option<Advice> {
+fn syntax(sent: Sent<'_>, at: u32, message: &str) -> Option<Advice> {
+    let Sent { script, calls_main, .. } = sent;
     let lines = lines(script);
     let is_fence = |line: &str| line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");
     let at = usize::try_from(at).ok()?;
@@ -145,7 +160,10 @@ fn syntax(script: &str, at: u32, message: &str) -> Option<Advice> {
         let indent = &line[..line.len() - text.len()];
         return mend(hint, "print", at, format!("{indent}print({what})"));
     }
-    if message.starts_with("'return' outside function") && !identifiers(script).any(|(_, word)| word == "main") {
+    if calls_main
+        && message.starts_with("'return' outside function")
+        && !identifiers(script).any(|(_, word)| word == "main")
+    {
         return Some(no_main(script));
     }
     if lines.iter().all(|other| other.trim().is_empty() || *other == line)

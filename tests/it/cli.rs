@@ -99,7 +99,7 @@ fn run_fails_with_the_error_on_stderr() {
         ("def main():\n    return object()", "result is "),
         ("import sys\nsys.exit(3)", "exit"),
         ("import os\nos._exit(0)", "process ended with status 0"),
-        ("def main():\n    return 'x' * (1 << 21)", "larger"),
+        ("def main():\n    return 'x' * (1 << 21)", "the limit is 1MB"),
         ("def main():\n    return bytearray(1 << 34)", "Memory"),
     ];
     for (script, piece) in cases {

@@ -14,6 +14,7 @@ pub fn trials() -> Vec<Trial> {
         ("the_script_is_a_file_beside_them", the_script_is_a_file_beside_them),
         ("what_was_sent_can_be_imported", what_was_sent_can_be_imported),
         ("a_file_named_as_a_module_of_ours_is_not_ours", a_file_named_as_a_module_of_ours_is_not_ours),
+        ("a_program_finds_them_as_a_function_does", a_program_finds_them_as_a_function_does),
         ("files_stand_beside_stdin", files_stand_beside_stdin),
         ("without_files_the_directory_is_empty", without_files_the_directory_is_empty),
         ("wrong_files_are_told", wrong_files_are_told),
@@ -96,6 +97,21 @@ fn a_file_named_as_a_module_of_ours_is_not_ours(server: &Server, place: Place) {
     } else {
         answer.is_error(400, NO_PLACE);
     }
+}
+
+fn a_program_finds_them_as_a_function_does(server: &Server, place: Place) {
+    let script = "import os, sys, helper\nprint(__name__, sys.argv, sys.path.count('/tmp'))\nassert 'print(__name__' in open(__file__).read()\n\
+                  [helper.total(open('data.csv')), sorted(os.listdir('.'))]";
+    let files = json!({ "data.csv": "a,1\nb,2\n", "helper.py": "def total(lines):\n    return sum(int(line[2]) for line in lines)\n" });
+    let request = json!({ "script": script, "mode": "program", "argv": ["x"], "files": files, "include": ["stdout"] });
+    if !place.has_tmp() {
+        return server.execute(&request).is_error(400, NO_PLACE);
+    }
+    let expected = json!({
+        "result": [3, ["data.csv", "helper.py", "main.py"]], "exit": { "code": 0, "signal": null },
+        "stdout": "__main__ ['main.py', 'x'] 1\n",
+    });
+    server.check_request(&request, 200, &expected);
 }
 
 fn files_stand_beside_stdin(server: &Server, place: Place) {

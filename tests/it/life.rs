@@ -435,7 +435,8 @@ fn the_server_s_death_is_everyone_s(place: Place) {
 
 /// Good ones and bad ones, four at a time.
 fn many_requests_leave_nothing(place: Place) {
-    let server = lean(place, &[]);
+    const READY: usize = 8;
+    let server = lean(place, &[("MAYFLY_READY", "8")]);
     let round = |requests: usize| {
         together(4, |_| {
             let mut connection = server.connect();
@@ -460,9 +461,10 @@ fn many_requests_leave_nothing(place: Place) {
     };
     let (descriptors, resident, processes) = round(200);
     let (descriptors_after, resident_after, processes_after) = round(2000);
-    assert!(descriptors_after <= descriptors + 6, "{descriptors} descriptors, then {descriptors_after}");
+    // The pool may not be full at either moment: each ready child has three descriptors.
+    assert!(descriptors_after <= descriptors + 3 * READY, "{descriptors} descriptors, then {descriptors_after}");
     assert!(resident_after <= resident + 8 * 1024, "{resident} KiB, then {resident_after}");
-    assert!(processes_after <= processes + 2, "{processes} processes, then {processes_after}");
+    assert!(processes_after <= processes + READY, "{processes} processes, then {processes_after}");
 }
 
 fn a_full_queue_is_503_at_once() {

@@ -85,6 +85,14 @@ fn a_bad_value_is_78_and_one_line() {
         ("MAYFLY_IDLE_MS", "0"),
         ("MAYFLY_DRAIN_MS", "-1"),
         ("MAYFLY_LOG", "xml"),
+        ("MAYFLY_ARGV_COUNT", "few"),
+        ("MAYFLY_ARGV_BYTES", "64KB"),
+        ("MAYFLY_ENV_COUNT", "-1"),
+        ("MAYFLY_ENV_BYTES", "64KB"),
+        ("MAYFLY_FILES", "all"),
+        ("MAYFLY_FILES_DEPTH", "deep"),
+        ("MAYFLY_FILE_BYTES", "8MB"),
+        ("MAYFLY_FILES_BYTES", "12MB"),
     ];
     for (name, value) in cases {
         is_refused(&Setup::new(&[(name, value)]), &["serve"], 78, &[name, value]);
