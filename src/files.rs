@@ -65,7 +65,7 @@ pub enum Wrong {
     NoPlace,
     /// There are more than this.
     TooMany(usize),
-    /// With their directories they are more than [`ENTRIES`].
+    /// With their directories they are more than `ENTRIES`.
     TooManyEntries,
     /// All together are larger than this.
     TooLarge(ByteSize),

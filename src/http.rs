@@ -34,7 +34,7 @@ mod request_id;
 #[cfg(test)]
 mod tests;
 
-pub use self::answer::{Answer, error_body, write_text};
+pub use self::answer::{Answer, error_body, status_of, write_text};
 pub use self::exchange::{Exchange, Room};
 pub use self::line::{Spent, milliseconds};
 pub use self::pieces::{Ending, Full, Pieces};

@@ -20,7 +20,7 @@
 //!
 //! A folder belongs to one process, or to all. `tests/tidy.rs` holds the walls between them, and that no two folders need each other.
 //!
-//! The nouns, which every process may know: [`size`], [`value`], [`job`], [`files`], [`manner`], [`outcome`], [`events`], [`client`], [`hosts`], [`proxies`],
+//! The nouns, which every process may know: [`size`], [`value`], [`job`], [`files`], [`manner`], [`outcome`], [`errors`], [`events`], [`client`], [`hosts`], [`proxies`],
 //! [`level`], [`layer`], [`step`], [`config`], [`capabilities`]. What crosses a descriptor, and by which number: [`wire`], [`orders`],
 //! [`handover`].
 //!
@@ -38,6 +38,7 @@ pub mod children;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod errors;
 pub mod events;
 pub mod fault;
 pub mod files;

@@ -3,66 +3,13 @@
 //! Used in the supervisor only. A script's failure is an [`Outcome`], never an error of ours; what keeps Mayfly from
 //! running a script at all is a [`Refusal`]. The two must never share a type.
 
+use crate::errors::Refused;
 use crate::value::Value;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// How a script failed: the `code` of a 422 answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Code {
-    /// The script does not compile.
-    SyntaxError,
-    /// The script defines no callable `main`.
-    NoMain,
-    /// The script or `main()` raised.
-    Exception,
-    /// The script ended its own process, or raised `SystemExit`.
-    Exited,
-    /// The wall-clock limit passed.
-    Timeout,
-    /// The processor-time limit passed.
-    CpuLimit,
-    /// The memory limit was met.
-    MemoryLimit,
-    /// More output was written than is even discarded.
-    OutputLimit,
-    /// The result's encoding is larger than allowed.
-    ResultTooLarge,
-    /// The result holds something JSON can't, or the reply was forged.
-    ResultNotSerializable,
-    /// A system call that is never allowed was made; the filter killed the child.
-    Blocked,
-    /// A signal ended the child.
-    Crashed,
-}
-
-impl Code {
-    /// As it stands in an answer.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SyntaxError => "syntax_error",
-            Self::NoMain => "no_main",
-            Self::Exception => "exception",
-            Self::Exited => "exited",
-            Self::Timeout => "timeout",
-            Self::CpuLimit => "cpu_limit",
-            Self::MemoryLimit => "memory_limit",
-            Self::OutputLimit => "output_limit",
-            Self::ResultTooLarge => "result_too_large",
-            Self::ResultNotSerializable => "result_not_serializable",
-            Self::Blocked => "blocked",
-            Self::Crashed => "crashed",
-        }
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub use crate::errors::{Code, FixKind};
 
 /// A Python exception, as the child describes it: a client sees it, nothing of ours depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,15 +53,15 @@ pub enum Cause {
 pub struct Advice {
     /// One sentence.
     pub hint: String,
-    /// The change, where it is certain.
+    /// A change that the script's words suggest.
     pub fix: Option<Fix>,
 }
 
 /// A change to a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fix {
-    /// What kind of change; docs/api.md lists them.
-    pub kind: &'static str,
+    /// What kind of change.
+    pub kind: FixKind,
     /// The line of the script that it is about, from 1.
     pub line: u32,
     /// What to write; what it takes the place of follows from `kind`.
@@ -226,24 +173,26 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Its row among the answers.
+    #[must_use]
+    pub fn refused(&self) -> Refused {
+        match self {
+            Self::QueueFull => Refused::QueueFull,
+            Self::Draining => Refused::Draining,
+            Self::GivenUp => Refused::GivenUp,
+            Self::NoZygote => Refused::NoZygote,
+            Self::NoMemory => Refused::NoMemory,
+            Self::NotTold => Refused::NotTold,
+            Self::Files => Refused::Files,
+            Self::Jail { .. } => Refused::Jail,
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::QueueFull => f.write_str("all places are taken and the queue is full; try again in a second"),
-            Self::Draining => f.write_str("the service is shutting down; try again in a second"),
-            Self::GivenUp => f.write_str(
-                "the service is shutting down and did not wait for the script to end; try again in a second",
-            ),
-            Self::NoZygote => f.write_str("no interpreter is ready; try again in a second"),
-            Self::NoMemory => f.write_str("memory is short; try again in a second"),
-            Self::NotTold => f.write_str("the script could not be handed to its interpreter; try again in a second"),
-            Self::Files => f.write_str(
-                "the files could not be written to the script's directory, so the script was not run; try again in a second",
-            ),
-            Self::Jail { .. } => {
-                f.write_str("the jail could not be set up, so the script was not run; try again in a second")
-            }
-        }
+        f.write_str(self.refused().form())
     }
 }
 

@@ -1,9 +1,10 @@
-//! The pages say what the program says: `docs/settings.md` is made from `SETTINGS`, each command's `--help` lists its own
+//! The pages say what the program says: `docs/settings.md` is made from `SETTINGS`, `docs/errors.md` from the tables of `errors`, each command's `--help` lists its own
 //! settings, every link leads somewhere, and what was measured names a commit of this history.
 //!
-//! When a setting changes, the failing test prints what the page should say.
+//! When a setting or an answer changes, the failing test prints what the page should say.
 
 use mayfly::config::{Group, Range, SETTINGS, Setting, Subcommand};
+use mayfly::errors::{Code, FixKind, Refused};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,9 @@ use std::process::Command;
 
 const BEGIN: &str = "<!-- settings:begin -->\n";
 const END: &str = "<!-- settings:end -->\n";
+
+/// Stands around what docs/errors.md has from the code.
+const ERRORS: [&str; 2] = ["<!-- errors:begin -->\n", "<!-- errors:end -->\n"];
 
 /// Stands around what CHANGELOG.md and docs/api.md both say.
 const CHANGED: [&str; 2] = ["<!-- changed-values:begin -->\n", "<!-- changed-values:end -->\n"];
@@ -77,6 +81,69 @@ fn the_page_of_settings_is_the_codes() {
     let (written, _) = from_tables.split_once(END).expect("the tables end");
     let wanted = tables();
     assert!(written == wanted, "docs/settings.md, between {BEGIN} and {END}, should be:\n\n{wanted}");
+}
+
+fn quoted(form: &str) -> String {
+    if form.contains('`') { format!("`` {form} ``") } else { format!("`{form}`") }
+}
+
+/// A table of rows whose cells are whole.
+fn table(text: &mut String, heading: &str, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    // Writing to a String can't fail.
+    let _ = writeln!(text, "## {heading}\n\n| {} |\n|{}", columns.join(" | "), "---|".repeat(columns.len()));
+    for row in rows {
+        let is_whole = row.len() == columns.len() && row.iter().all(|cell| !cell.is_empty() && !cell.contains('|'));
+        assert!(is_whole, "{heading}: {row:?}");
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    }
+    text.push('\n');
+}
+
+/// A table for each status, and one of the kinds of fix.
+fn answers() -> String {
+    let mut statuses: Vec<u16> = Refused::ALL.iter().map(|refused| refused.status()).collect();
+    statuses.push(422);
+    statuses.sort_unstable();
+    statuses.dedup();
+    let mut text = String::new();
+    for status in statuses {
+        if status == 422 {
+            let row = |code: &Code| vec![quoted(code.as_str()), code.cause().to_owned(), code.remedy().to_owned()];
+            table(&mut text, "422", &["`code`", "cause", "remedy"], Code::ALL.iter().map(row));
+            continue;
+        }
+        let rows = Refused::ALL.iter().filter(|refused| refused.status() == status).map(|refused| {
+            let [cause, remedy] = [refused.cause(), refused.remedy()].map(str::to_owned);
+            vec![quoted(refused.form()), quoted(refused.word()), cause, remedy]
+        });
+        table(&mut text, &status.to_string(), &["`error`", "in the log", "cause", "remedy"], rows);
+    }
+    let row = |kind: &FixKind| vec![quoted(kind.as_str()), kind.cause().to_owned(), kind.remedy().to_owned()];
+    let columns = ["`kind`", "the script has", "what to do with `suggestion`"];
+    table(&mut text, "Kinds of fix", &columns, FixKind::ALL.iter().map(row));
+    text
+}
+
+#[test]
+fn the_page_of_errors_is_the_codes() {
+    let page = page("docs/errors.md");
+    let (_, from_tables) = page.split_once(ERRORS[0]).expect("the page has tables");
+    let (written, _) = from_tables.split_once(ERRORS[1]).expect("the tables end");
+    let wanted = answers();
+    assert!(written == wanted, "docs/errors.md, between {} and {}, should be:\n\n{wanted}", ERRORS[0], ERRORS[1]);
+}
+
+#[test]
+fn the_page_of_errors_names_settings_that_there_are() {
+    let page = page("docs/errors.md");
+    let named = page.split("MAYFLY_").skip(1).map(|rest| {
+        let end = rest.find(|letter: char| !letter.is_ascii_uppercase() && letter != '_').unwrap_or(rest.len());
+        format!("MAYFLY_{}", &rest[..end])
+    });
+    let named: Vec<String> = named.collect();
+    assert!(10 < named.len(), "{named:?}");
+    let unknown: Vec<_> = named.iter().filter(|name| SETTINGS.iter().all(|setting| setting.name != **name)).collect();
+    assert!(unknown.is_empty(), "no such settings: {unknown:?}");
 }
 
 /// The long flags that a command's `--help` lists.

@@ -191,6 +191,38 @@ fn the_proof_of_a_jail_is_made_in_one_place() {
     assert_eq!(jail.code.matches("Ok(Jailed {").count(), 1);
 }
 
+/// What else is answered is a row of the table, and so has its cause and its remedy on the page.
+#[test]
+fn only_the_table_of_answers_knows_a_refusals_status() {
+    let mut wrong = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| source.path != "src/http/answer.rs") {
+        let after = source.code.split("StatusCode::").skip(1);
+        let words = after.map(|rest| rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next());
+        let others = words.flatten().filter(|word| !["OK", "UNPROCESSABLE_ENTITY"].contains(word));
+        wrong.extend(others.map(|word| format!("{} names {word}", source.path)));
+    }
+    none(wrong, "a refusal is a row of `errors::Refused`");
+}
+
+#[test]
+fn every_row_of_an_answer_is_answered() {
+    use mayfly::errors::{Code, FixKind, Refused};
+    let sources = sources(&["src"]);
+    // Tests and the table do not count.
+    let is_program = |source: &&Source| !source.is_below("errors") && !source.path.ends_with("tests.rs");
+    let code: Vec<&str> = sources.iter().filter(is_program).map(|source| test_free(&source.code)).collect();
+    let refused = Refused::ALL.iter().map(|refused| format!("Refused::{refused:?}"));
+    let codes = Code::ALL.iter().map(|code| format!("Code::{code:?}"));
+    let kinds = FixKind::ALL.iter().map(|kind| format!("FixKind::{kind:?}"));
+    let rows = refused.chain(codes).chain(kinds);
+    let unused = rows.filter(|row| !code.iter().any(|code| names(code, row)));
+    none(unused, "nothing answers these rows");
+}
+
+fn test_free(code: &str) -> &str {
+    code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default()
+}
+
 #[test]
 fn only_the_command_line_knows_clap() {
     none(strangers(&["clap"], &["cli"]), "only `cli` knows clap");
@@ -241,7 +273,7 @@ const PROCESSES: &[&str] = &["supervisor", "children", "survey", "worker", "jail
 
 /// The rooms that a file's code, its tests left out, names by `crate::`.
 fn rooms_named(source: &Source) -> BTreeSet<String> {
-    let code = source.code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code = test_free(&source.code);
     assert!(!code.contains("crate::{"), "{}: one `use` for each room, so that walls are seen", source.path);
     let word =
         |rest: &str| rest.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().map(str::to_owned);

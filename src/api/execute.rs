@@ -8,8 +8,9 @@ use super::aside::LARGE;
 use super::live;
 use super::native::encode::{Encoded, encode};
 use super::native::request;
+use crate::errors::Refused;
 use crate::events::Nobody;
-use crate::http::{Answer, BodyFault, Exchange, Spent, error_body};
+use crate::http::{Answer, BodyFault, Exchange, Spent, error_body, status_of};
 use crate::job::{Include, Job};
 use crate::outcome::{Captured, Outcome, Refusal, Report};
 use crate::service::Service;
@@ -20,8 +21,8 @@ use std::time::Instant;
 
 /// Serves one request.
 pub(super) async fn execute<S: Service>(api: &Api<S>, exchange: &mut Exchange) -> Answer {
-    if let Err((status, code, message)) = check_headers(exchange.headers()) {
-        return Answer::error(status, code, message).unread();
+    if let Err(refused) = check_headers(exchange.headers()) {
+        return Answer::refused(refused).unread();
     }
     let body = match exchange.read_body(api.settings.body_size).await {
         Ok(body) => body,
@@ -30,7 +31,7 @@ pub(super) async fn execute<S: Service>(api: &Api<S>, exchange: &mut Exchange) -
     let job = match parse(api, &body).await {
         Ok(job) => job,
         Err(wrong) => {
-            let mut answer = Answer::error(StatusCode::BAD_REQUEST, "wrong_request", &wrong.0);
+            let mut answer = Answer::refused_with(wrong.refused, &wrong.sentence);
             answer.hint = wrong.hint();
             return answer;
         }
@@ -76,8 +77,8 @@ pub(super) async fn ran<S: Service>(api: &Api<S>, report: Report, include: Inclu
 
 /// None ran, which is ours to answer for.
 pub(super) fn not_run(refusal: &Refusal) -> Ran {
-    let body = error_body(&refusal.to_string());
-    Ran { status: StatusCode::SERVICE_UNAVAILABLE, code: word(refusal), body, spent: None }
+    let (refused, body) = (refusal.refused(), error_body(&refusal.to_string()));
+    Ran { status: status_of(refused), code: refused.word(), body, spent: None }
 }
 
 /// The same as an answer of its own.
@@ -118,48 +119,27 @@ fn not_read<S>(fault: BodyFault, api: &Api<S>) -> Answer {
     let answer = match fault {
         BodyFault::TooLarge => {
             let message = format!("Request body too large. Max size allowed is {}.", api.settings.body_size);
-            Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message)
+            Answer::refused_with(Refused::BodyTooLarge, &message)
         }
-        BodyFault::TooSlow => {
-            Answer::error(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "Request body took too long to arrive")
-        }
-        BodyFault::Broken => {
-            let message = "Malformed request: the body ended early or its chunks are malformed";
-            Answer::error(StatusCode::BAD_REQUEST, "malformed", message)
-        }
+        BodyFault::TooSlow => Answer::refused(Refused::BodyTooSlow),
+        BodyFault::Broken => Answer::refused(Refused::BrokenBody),
         BodyFault::NoRoom => Answer::no_room(),
     };
     answer.unread()
 }
 
-/// 503: not the request's doing; the same request may succeed in a second.
-fn word(refusal: &Refusal) -> &'static str {
-    match refusal {
-        Refusal::QueueFull => "queue_full",
-        Refusal::Draining => "draining",
-        Refusal::GivenUp => "given_up",
-        Refusal::NoZygote => "no_zygote",
-        Refusal::NoMemory => "no_memory",
-        Refusal::NotTold => "not_told",
-        Refusal::Files => "files",
-        Refusal::Jail { .. } => "jail",
-    }
-}
-
-/// The only expectation there is, and JSON in UTF-8 as it is; else the answer's status, its word for the log, its text.
-fn check_headers(headers: &HeaderMap) -> Result<(), (StatusCode, &'static str, &'static str)> {
-    let unsupported = |message| Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+/// The only expectation there is, and JSON in UTF-8 as it is; else the answer.
+fn check_headers(headers: &HeaderMap) -> Result<(), Refused> {
     if headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        let message = "Expect other than '100-continue' is not supported";
-        return Err((StatusCode::EXPECTATION_FAILED, "expectation_failed", message));
+        return Err(Refused::Expectation);
     }
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let is_json = |value: &[u8]| std::str::from_utf8(value).is_ok_and(is_json_in_utf8);
     if !matches!((types.next(), types.next()), (Some(only), None) if is_json(only.as_bytes())) {
-        return unsupported("Content-Type must be application/json");
+        return Err(Refused::NotJsonType);
     }
     if headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return unsupported("Content-Encoding is not supported; send the body as it is");
+        return Err(Refused::Encoded);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ pub(super) mod encode;
 mod files;
 mod manner;
 pub(super) mod request;
+mod rows;
 
 use crate::job::{Bounds, Job};
 
@@ -15,5 +16,5 @@ use crate::job::{Bounds, Job};
 /// # Errors
 /// One sentence that says what is wrong with it.
 pub fn job_from_json(body: &[u8], bounds: &Bounds) -> Result<Job, String> {
-    request::parse(body, bounds).map_err(|wrong| wrong.0.into_owned())
+    request::parse(body, bounds).map_err(|wrong| wrong.sentence.into_owned())
 }

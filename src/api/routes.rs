@@ -4,6 +4,7 @@
 
 use super::Api;
 use super::execute::execute;
+use crate::errors::Refused;
 use crate::http::{Answer, Exchange};
 use crate::service::Service;
 use hyper::{Method, StatusCode};
@@ -80,7 +81,7 @@ pub(super) async fn answer<S: Service>(api: &Api<S>, exchange: &mut Exchange) ->
     let mut answer = match route {
         // CONNECT has an authority in place of a path.
         _ if exchange.method() == Method::CONNECT => method_not_allowed("GET, HEAD, POST"),
-        None => Answer::error(StatusCode::NOT_FOUND, "not_found", &no_such_path()),
+        None => Answer::refused_with(Refused::NotFound, &no_such_path()),
         Some(route) if !route.verb.takes(exchange.method()) => method_not_allowed(route.verb.methods()),
         Some(route) => match route.endpoint {
             Endpoint::Execute => execute(api, exchange).await,
@@ -106,29 +107,21 @@ fn no_such_path() -> String {
 
 fn method_not_allowed(methods: &'static str) -> Answer {
     let message = format!("Method not allowed here. Allowed: {methods}.");
-    let mut answer = Answer::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message);
+    let mut answer = Answer::refused_with(Refused::MethodNotAllowed, &message);
     answer.allow = Some(methods);
     answer
 }
 
 fn alive<S: Service>(service: &S) -> Answer {
-    if service.alive() { status("alive") } else { not_now("not alive") }
+    if service.alive() { status("alive") } else { Answer::refused(Refused::NotAlive) }
 }
 
 fn ready<S: Service>(service: &S) -> Answer {
-    if service.ready() {
-        status("ready")
-    } else {
-        not_now("not ready: no interpreter is warm yet, memory is short, or the service is shutting down")
-    }
+    if service.ready() { status("ready") } else { Answer::refused(Refused::NotReady) }
 }
 
 fn status(word: &str) -> Answer {
     Answer::new(StatusCode::OK, "ok", format!(r#"{{"status":"{word}"}}"#).into_bytes())
-}
-
-fn not_now(message: &str) -> Answer {
-    Answer::error(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message)
 }
 
 fn version() -> Vec<u8> {

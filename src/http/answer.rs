@@ -8,6 +8,7 @@ use super::gate::Signals;
 use super::line::{Line, Spent};
 use super::pieces::Source;
 use super::presence::{Busy, Delivery};
+use crate::errors::Refused;
 use bytes::Bytes;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
@@ -78,17 +79,23 @@ impl Answer {
         Self { status, code, content_type, allow, isolation, hint, spent, content, is_read: true, busy, delivery, held }
     }
 
-    /// `{"error": message}` and nothing else.
+    /// `{"error": …}` and nothing else, with the sentence as it stands in the table.
     #[must_use]
-    pub fn error(status: StatusCode, code: &'static str, message: &str) -> Self {
-        Self::new(status, code, error_body(message))
+    pub fn refused(refused: Refused) -> Self {
+        Self::refused_with(refused, refused.form())
+    }
+
+    /// The same, with a sentence of that form.
+    #[must_use]
+    pub fn refused_with(refused: Refused, sentence: &str) -> Self {
+        debug_assert!(refused.fits(sentence), "{refused:?}: {sentence}");
+        Self::new(status_of(refused), refused.word(), error_body(sentence))
     }
 
     /// 503: too much is held for other clients.
     #[must_use]
     pub fn no_room() -> Self {
-        let message = "too many large requests and answers are in memory; try again in a second";
-        Self::error(StatusCode::SERVICE_UNAVAILABLE, "no_room", message)
+        Self::refused(Refused::NoRoom)
     }
 
     /// The request was not read to its end.
@@ -200,6 +207,13 @@ fn server_timing(spent: &Spent) -> Option<HeaderValue> {
     HeaderValue::try_from(text).ok()
 }
 
+/// The status of an answer, as hyper has it.
+#[must_use]
+pub fn status_of(refused: Refused) -> StatusCode {
+    // Every row of the table has a status that there is.
+    StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 /// `{"error": message}`.
 #[must_use]
 pub fn error_body(message: &str) -> Vec<u8> {
@@ -217,8 +231,8 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// A whole HTTP/1.1 error response as bytes, for where hyper has no request to answer. The connection closes after it.
-pub(super) fn raw_error(status: StatusCode, message: &str, id: &HeaderValue) -> Vec<u8> {
-    let body = error_body(message);
+pub(super) fn raw_error(refused: Refused, id: &HeaderValue) -> Vec<u8> {
+    let (status, body) = (status_of(refused), error_body(refused.form()));
     let retry =
         if status == StatusCode::SERVICE_UNAVAILABLE { format!("retry-after: {RETRY}\r\n") } else { String::new() };
     let mut response = format!(

@@ -4,13 +4,14 @@
 //! behind the gate, and ends what idles, stalls or outlives the server. Dropping the task closes the socket and gives
 //! up whatever the client was waiting for.
 
-use super::answer::raw_error;
+use super::answer::{raw_error, status_of};
 use super::exchange::Wire;
 use super::gate::{DRAIN_IDLE, Gate, Signals, Times};
 use super::line::Line;
 use super::presence::Presence;
 use super::{Front, Handler, exchange};
 use crate::client::Client;
+use crate::errors::Refused;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -50,12 +51,12 @@ pub(super) async fn run<H: Handler>(stream: TcpStream, client: Client, front: Ar
     let times = Times { header: settings.header_time, body: settings.body_time, idle: settings.idle_time };
     let signals = Arc::new(Signals::default());
     let refusing = Arc::clone(&front);
-    let refuse = Box::new(move |fault: super::head::Fault| {
+    let refuse = Box::new(move |refused: Refused| {
         let id = refusing.ids.make();
-        let answer = raw_error(fault.status, fault.message, &id);
+        let answer = raw_error(refused, &id);
         let mut line = Line::begin(id, &Method::default(), "-", client, refusing.handler.isolation());
         line.method = "-";
-        line.answer(fault.status, "malformed", None, Some(answer.len()));
+        line.answer(status_of(refused), refused.word(), None, Some(answer.len()));
         answer
     });
     let mut gate = Gate::new(stream, times, Arc::clone(&signals), refuse);

@@ -11,15 +11,16 @@ use super::line::Line;
 use super::pieces::{self, Pieces};
 use super::presence::{Busy, Presence};
 use super::received::{self, BodyFault};
-use super::{Front, Handler, Settings, head};
+use super::{Front, Handler, Settings};
 use crate::client::Client;
+use crate::errors::Refused;
 use crate::proxies::Proxies;
 use crate::size::ByteSize;
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{HOST, ORIGIN};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Method, Request, Response, Version};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::task::AbortHandle;
@@ -149,15 +150,12 @@ impl Exchange {
         let first = named.next();
         // What can't be read as text is not our name.
         if !first.into_iter().chain(named).all(|name| name.is_some_and(|name| hosts.serve(name))) {
-            let message =
-                "this server does not answer to that host name; MAYFLY_HOSTS lists the names that it answers to";
-            return Some(Answer::error(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message));
+            return Some(Answer::refused(Refused::WrongHost));
         }
         let mut origins = self.head.headers.get_all(ORIGIN).iter().map(|origin| origin.to_str());
         let is_trusted = |origin: Result<&str, _>| origin.is_ok_and(|origin| hosts.trust(origin, first.flatten()));
         if self.head.method == Method::POST && !origins.all(is_trusted) {
-            let message = "a web page of another origin may not post here; MAYFLY_HOSTS lists the origins that may";
-            return Some(Answer::error(StatusCode::FORBIDDEN, "foreign_origin", message));
+            return Some(Answer::refused(Refused::ForeignOrigin));
         }
         None
     }
@@ -233,7 +231,7 @@ pub(super) async fn run<H: Handler>(
         Exchange { head, body: Some(body), wire, settings, budget, busy: None, stream: None, head_held: None, line };
     let has_room = exchange.count_stream();
     let answer = if exchange.is_head_too_large() {
-        Answer::error(head::TOO_LARGE.status, "malformed", head::TOO_LARGE.message).unread()
+        Answer::refused(Refused::HeadTooLarge).unread()
     } else if !has_room {
         Answer::no_room().unread()
     } else if let Some(answer) = exchange.is_not_ours().filter(|_| !exchange.line.is_health_check) {

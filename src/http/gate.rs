@@ -8,7 +8,8 @@
 
 use super::deadline::Deadline;
 use super::framing::Framing;
-use super::head::{self, Fault};
+use super::head;
+use crate::errors::Refused;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -53,7 +54,7 @@ pub(super) struct Signals {
 }
 
 /// Builds, and logs, the whole answer to a head that is refused.
-type Refuse = Box<dyn Fn(Fault) -> Vec<u8> + Send>;
+type Refuse = Box<dyn Fn(Refused) -> Vec<u8> + Send>;
 
 enum Phase {
     /// Before or in a head; `line` is where its incomplete line begins, `started` whether its deadline runs.
@@ -141,7 +142,7 @@ impl Gate {
     }
 
     /// Looks whether `input` now holds a whole head, and if so lets it pass with what is there of its body.
-    fn admit(&mut self, mut line: usize, started: bool) -> Result<(), Fault> {
+    fn admit(&mut self, mut line: usize, started: bool) -> Result<(), Refused> {
         if line == 0 {
             // RFC 9112 §2.2: empty lines before a request are skipped.
             while self.input.bytes().starts_with(b"\r\n") {
@@ -150,7 +151,7 @@ impl Gate {
         }
         let Some(end) = head::find_end(self.input.bytes(), &mut line)? else {
             if self.input.bytes().len() >= LARGEST_HEAD {
-                return Err(head::TOO_LARGE);
+                return Err(Refused::HeadTooLarge);
             }
             let begun = !self.input.bytes().is_empty();
             if begun && !started {
@@ -173,8 +174,8 @@ impl Gate {
         Ok(())
     }
 
-    fn refusal(&self, fault: Fault) -> Phase {
-        Phase::Refusing { answer: (self.refuse)(fault), written: 0 }
+    fn refusal(&self, refused: Refused) -> Phase {
+        Phase::Refusing { answer: (self.refuse)(refused), written: 0 }
     }
 
     /// Moves on by one step; ready when there is something for hyper to read, or the end of input.
@@ -224,7 +225,7 @@ impl Gate {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     self.phase = match self.phase {
-                        Phase::Head { started: true, .. } => self.refusal(head::TOO_SLOW),
+                        Phase::Head { started: true, .. } => self.refusal(Refused::HeadTooSlow),
                         _ => Phase::Closed { unread: false },
                     };
                 }

@@ -5,47 +5,19 @@
 //! of those is a 400, with words. It must never accept what hyper would read differently.
 
 use super::framing::Framing;
-use hyper::{StatusCode, Uri};
+use crate::errors::Refused;
+use hyper::Uri;
 
 /// The most header lines in a request: as many as hyper reads without allocating.
 pub(super) const MAX_FIELDS: usize = 100;
 
-/// Why a head is refused. The connection is closed after the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fault {
-    /// What it is answered with.
-    pub(super) status: StatusCode,
-    /// The words of the answer.
-    pub(super) message: &'static str,
-}
-
-const fn bad(message: &'static str) -> Fault {
-    Fault { status: StatusCode::BAD_REQUEST, message }
-}
-
-/// The answer to a head that is too large.
-pub(super) const TOO_LARGE: Fault =
-    Fault { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message: "Request headers too large" };
-
-/// The answer to a head that does not come to an end in time.
-pub(super) const TOO_SLOW: Fault =
-    Fault { status: StatusCode::REQUEST_TIMEOUT, message: "Request headers took too long to arrive" };
-
-const VERSION: Fault = Fault {
-    status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-    message: "HTTP/1.1, HTTP/1.0 and HTTP/2 with prior knowledge are served",
-};
-
-const CODING: Fault =
-    Fault { status: StatusCode::NOT_IMPLEMENTED, message: "Transfer-Encoding other than 'chunked' is not supported" };
-
 /// Looks for the end of a head in `bytes`: its length, once it is complete. `line` is where the line begins that was
 /// not yet complete at the last look; start with 0.
-pub(super) fn find_end(bytes: &[u8], line: &mut usize) -> Result<Option<usize>, Fault> {
+pub(super) fn find_end(bytes: &[u8], line: &mut usize) -> Result<Option<usize>, Refused> {
     while let Some(length) = bytes[*line..].iter().position(|byte| *byte == b'\n') {
         let end = *line + length;
         if length == 0 || bytes[end - 1] != b'\r' {
-            return Err(bad("Malformed request: a line must end with CR LF"));
+            return Err(Refused::BareLineEnd);
         }
         if length == 1 {
             return Ok(Some(end + 1));
@@ -65,7 +37,7 @@ struct Seen<'a> {
 }
 
 /// Checks a complete head, its empty last line included, and says what body follows.
-pub(super) fn check(head: &[u8]) -> Result<Framing, Fault> {
+pub(super) fn check(head: &[u8]) -> Result<Framing, Refused> {
     let lines = head.strip_suffix(b"\r\n").unwrap_or(head);
     // Exactly the line's end goes: a second CR before it is a control character like any other.
     let mut lines = lines.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r\n").unwrap_or(line));
@@ -75,31 +47,31 @@ pub(super) fn check(head: &[u8]) -> Result<Framing, Fault> {
         check_field(line, &mut seen)?;
     }
     if is_1_1 && seen.hosts == 0 {
-        return Err(bad("Malformed request: the Host header is missing"));
+        return Err(Refused::NoHost);
     }
     framing(&seen, is_1_1)
 }
 
 /// Whether the version is 1.1, not 1.0.
-fn check_request_line(line: &[u8]) -> Result<bool, Fault> {
+fn check_request_line(line: &[u8]) -> Result<bool, Refused> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(bad("Malformed request line: expected METHOD SP TARGET SP VERSION"));
+        return Err(Refused::RequestLine);
     };
     if method.is_empty() || !method.iter().copied().all(is_token) {
-        return Err(bad("Malformed request line: invalid method"));
+        return Err(Refused::BadMethod);
     }
     if target.is_empty() || !target.iter().copied().all(is_target_byte) || !is_target(target) {
-        return Err(bad("Malformed request line: invalid target"));
+        return Err(Refused::BadTarget);
     }
     match version {
         b"HTTP/1.1" => Ok(true),
         b"HTTP/1.0" => Ok(false),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
-            Err(VERSION)
+            Err(Refused::HttpVersion)
         }
-        _ => Err(bad("Malformed request line: invalid version")),
+        _ => Err(Refused::BadVersion),
     }
 }
 
@@ -119,21 +91,21 @@ fn is_target(target: &[u8]) -> bool {
     (target[0] == b'/' && target.iter().copied().all(is_plain)) || Uri::try_from(target).is_ok()
 }
 
-fn check_field<'a>(line: &'a [u8], seen: &mut Seen<'a>) -> Result<(), Fault> {
+fn check_field<'a>(line: &'a [u8], seen: &mut Seen<'a>) -> Result<(), Refused> {
     seen.fields += 1;
     if seen.fields > MAX_FIELDS {
-        return Err(TOO_LARGE);
+        return Err(Refused::HeadTooLarge);
     }
     if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
-        return Err(bad("Malformed header: a line must not be folded"));
+        return Err(Refused::Folded);
     }
-    let colon = line.iter().position(|byte| *byte == b':').ok_or(bad("Malformed header: no colon"))?;
+    let colon = line.iter().position(|byte| *byte == b':').ok_or(Refused::NoColon)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if name.is_empty() || !name.iter().copied().all(is_token) {
-        return Err(bad("Malformed header: invalid name"));
+        return Err(Refused::BadName);
     }
     if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
-        return Err(bad("Malformed header: control character in a value"));
+        return Err(Refused::ControlCharacter);
     }
     let value = value.trim_ascii();
     let only_once = |first: &mut Option<&'a [u8]>, fault| match first.replace(value) {
@@ -141,35 +113,35 @@ fn check_field<'a>(line: &'a [u8], seen: &mut Seen<'a>) -> Result<(), Fault> {
         Some(_) => Err(fault),
     };
     if name.eq_ignore_ascii_case(b"content-length") {
-        only_once(&mut seen.length, bad("Malformed request: Content-Length is given more than once"))
+        only_once(&mut seen.length, Refused::LengthTwice)
     } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-        only_once(&mut seen.coding, bad("Malformed request: Transfer-Encoding is given more than once"))
+        only_once(&mut seen.coding, Refused::CodingTwice)
     } else if name.eq_ignore_ascii_case(b"host") {
         seen.hosts += 1;
         if !value.iter().copied().all(is_host) {
-            return Err(bad("Malformed request: Host is no host"));
+            return Err(Refused::NoSuchHost);
         }
-        if seen.hosts == 1 { Ok(()) } else { Err(bad("Malformed request: Host is given more than once")) }
+        if seen.hosts == 1 { Ok(()) } else { Err(Refused::HostTwice) }
     } else {
         Ok(())
     }
 }
 
-fn framing(seen: &Seen<'_>, is_1_1: bool) -> Result<Framing, Fault> {
+fn framing(seen: &Seen<'_>, is_1_1: bool) -> Result<Framing, Refused> {
     match (seen.length, seen.coding) {
         (None, None) => Ok(Framing::length(0)),
-        (Some(_), Some(_)) => Err(bad("Malformed request: both Content-Length and Transfer-Encoding are given")),
+        (Some(_), Some(_)) => Err(Refused::BothFramings),
         // 18 digits fit an u64, and what hyper can count.
         (Some(digits), None) if (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => {
             Ok(Framing::length(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))))
         }
-        (Some(_), None) => Err(bad("Malformed request: Content-Length is not a length")),
-        (None, Some(_)) if !is_1_1 => Err(bad("Malformed request: Transfer-Encoding needs HTTP/1.1")),
+        (Some(_), None) => Err(Refused::NoLength),
+        (None, Some(_)) if !is_1_1 => Err(Refused::CodingInOld),
         (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::chunked()),
         (None, Some(coding)) if coding.to_ascii_lowercase().windows(7).any(|word| word == b"chunked") => {
-            Err(bad("Malformed request: 'chunked' must be the only Transfer-Encoding"))
+            Err(Refused::ChunkedNotAlone)
         }
-        (None, Some(_)) => Err(CODING),
+        (None, Some(_)) => Err(Refused::UnknownCoding),
     }
 }
 
@@ -184,8 +156,8 @@ mod tests {
 
     /// Finds and checks, as the gate does.
     fn read(text: &str) -> Result<Framing, u16> {
-        let end = find_end(text.as_bytes(), &mut 0).map_err(|fault| fault.status.as_u16())?.expect("a complete head");
-        check(&text.as_bytes()[..end]).map_err(|fault| fault.status.as_u16())
+        let end = find_end(text.as_bytes(), &mut 0).map_err(Refused::status)?.expect("a complete head");
+        check(&text.as_bytes()[..end]).map_err(Refused::status)
     }
 
     #[test]

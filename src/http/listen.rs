@@ -7,7 +7,7 @@ use super::answer::raw_error;
 use super::presence::Presence;
 use super::{Front, Handler, connection};
 use crate::client::Client;
-use hyper::StatusCode;
+use crate::errors::Refused;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -169,8 +169,7 @@ impl<H: Handler> Open<H> {
     }
 
     fn too_many(&self) -> Vec<u8> {
-        let message = "too many connections; try again in a second";
-        raw_error(StatusCode::SERVICE_UNAVAILABLE, message, &self.front.ids.make())
+        raw_error(Refused::TooManyConnections, &self.front.ids.make())
     }
 
     /// Says why connections are not accepted, once a second at most.

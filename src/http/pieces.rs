@@ -7,6 +7,7 @@
 use super::budget::{Budget, Held};
 use super::line::Spent;
 use super::presence::{Busy, Delivery, Presence};
+use crate::errors::Refused;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -143,7 +144,11 @@ impl Drop for Pieces {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         // Whoever made them is gone, so nothing more comes.
-        state.ended.get_or_insert(Ending { status: 503, code: "given_up", spent: None });
+        state.ended.get_or_insert(Ending {
+            status: Refused::GivenUp.status(),
+            code: Refused::GivenUp.word(),
+            spent: None,
+        });
         state.wake();
     }
 }

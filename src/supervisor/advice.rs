@@ -1,4 +1,4 @@
-//! What a failed script's author should do next: one sentence and, where it is certain, a change to one line.
+//! What a failed script's author should do next: one sentence and, where the script's words suggest one, a change to one line.
 //!
 //! Runs in the supervisor, for failures alone. It reads the script that the client sent. The child's words about its exception are
 //! hostile: they only choose among the sentences here, and a line counts only if the script has it.
@@ -8,7 +8,7 @@ mod words;
 use self::words::{closest, identifiers, is_bound, is_name, missing_name};
 use crate::job::Job;
 use crate::manner::{ENTRYPOINT, Mode};
-use crate::outcome::{Advice, Code, Failure, Fix, Outcome};
+use crate::outcome::{Advice, Code, Failure, Fix, FixKind, Outcome};
 use std::collections::BTreeSet;
 
 /// What is known of a run besides its failure.
@@ -65,7 +65,7 @@ fn say(hint: impl Into<String>) -> Advice {
     Advice { hint: hint.into(), fix: None }
 }
 
-fn mend(hint: impl Into<String>, kind: &'static str, line: usize, suggestion: impl Into<String>) -> Option<Advice> {
+fn mend(hint: impl Into<String>, kind: FixKind, line: usize, suggestion: impl Into<String>) -> Option<Advice> {
     let fix = Fix { kind, line: u32::try_from(line).ok()?, suggestion: suggestion.into() };
     Some(Advice { hint: hint.into(), fix: Some(fix) })
 }
@@ -98,13 +98,13 @@ fn no_main(script: &str) -> Advice {
         .collect();
     let advice = if let [(number, line, name)] = similar[..] {
         let hint = format!("Mayfly calls main(), with a small m and nothing else; rename {name}() on line {number}");
-        mend(hint, "rename_main", *number, line.replacen(name, "main", 1))
+        mend(hint, FixKind::RenameMain, *number, line.replacen(name, "main", 1))
     } else if let Some((number, _)) =
         numbered().find(|(_, line)| line.starts_with("if __name__") && line.contains("__main__"))
     {
         let hint = "the block under `if __name__ == \"__main__\":` does not run here; Mayfly calls main(): \
                     write `def main():` in its place, and return the result";
-        mend(hint, "guard", number, "def main():")
+        mend(hint, FixKind::Guard, number, "def main():")
     } else if numbered().any(|(_, line)| line.trim_start() != line && line.trim_start().starts_with("def main(")) {
         Some(say(
             "main() has to be a function at the top level of the script, not inside of a class or another function",
@@ -131,25 +131,25 @@ fn syntax(sent: Sent<'_>, at: u32, message: &str) -> Option<Advice> {
         let number = if is_fence(lines[first]) { first + 1 } else { at };
         let hint =
             "the script is Python source alone; remove the lines that begin with ``` and send what is between them";
-        return mend(hint, "fence", number, "");
+        return mend(hint, FixKind::Fence, number, "");
     }
     let command = text.trim_start_matches(['!', '%']);
     let is_install = ["pip install ", "pip3 install ", "python -m pip install ", "conda install "];
     if is_install.iter().any(|install| command.starts_with(install)) {
         let hint = "nothing can be installed here; remove the line, and use the packages that /capabilities lists";
-        return mend(hint, "install", at, "");
+        return mend(hint, FixKind::Install, at, "");
     }
     let is_word = |rest: &str| rest.starts_with(|letter: char| letter.is_ascii_alphabetic() || "./~".contains(letter));
     if text.strip_prefix('!').is_some_and(is_word) {
         return mend(
             "a line with ! is a shell command of a notebook, and there is no shell here; remove it",
-            "shell",
+            FixKind::Shell,
             at,
             "",
         );
     }
     if line.starts_with('%') && is_word(line.trim_start_matches('%')) {
-        return mend("a line with % is a command of a notebook, and no Python; remove it", "magic", at, "");
+        return mend("a line with % is a command of a notebook, and no Python; remove it", FixKind::Magic, at, "");
     }
     if message.starts_with("Missing parentheses in call to 'print'") {
         let hint = "this is Python 3, where print is a function: write print(…)";
@@ -158,7 +158,7 @@ fn syntax(sent: Sent<'_>, at: u32, message: &str) -> Option<Advice> {
         });
         let Some(what) = what else { return Some(say(hint)) };
         let indent = &line[..line.len() - text.len()];
-        return mend(hint, "print", at, format!("{indent}print({what})"));
+        return mend(hint, FixKind::Print, at, format!("{indent}print({what})"));
     }
     if calls_main
         && message.starts_with("'return' outside function")
@@ -220,7 +220,7 @@ fn name(message: &str, at: u32, sent: Sent<'_>) -> Option<Advice> {
         let statement = format!("import {missing}");
         return mend(
             format!("the script uses {missing} and does not import it; add `{statement}`"),
-            "import",
+            FixKind::Import,
             at,
             statement,
         );
@@ -229,7 +229,7 @@ fn name(message: &str, at: u32, sent: Sent<'_>) -> Option<Advice> {
         if missing == short && sent.modules.contains(module) && line.contains(&format!("{short}.")) {
             let statement = format!("import {module} as {short}");
             let hint = format!("the script uses {short} and does not import it; add `{statement}`");
-            return mend(hint, "import", at, statement);
+            return mend(hint, FixKind::Import, at, statement);
         }
     }
     let constant = match missing {
@@ -243,7 +243,7 @@ fn name(message: &str, at: u32, sent: Sent<'_>) -> Option<Advice> {
     let own =
         short.flat_map(|line| identifiers(line).filter(|(at, word)| is_bound(line, *at, word)).map(|(_, word)| word));
     let close = constant.or_else(|| closest(missing, own.chain(words::BUILTINS.split_whitespace())))?;
-    mend(format!("{missing} is not defined; did you mean {close}?"), "name", at, close)
+    mend(format!("{missing} is not defined; did you mean {close}?"), FixKind::Name, at, close)
 }
 
 #[cfg(test)]

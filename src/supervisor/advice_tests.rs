@@ -14,7 +14,7 @@ fn advice(script: &str, code: Code, kind: &str, message: &str, line: Option<u32>
 #[track_caller]
 fn fixed(advice: Option<Advice>, kind: &str, line: u32, suggestion: &str) {
     let fix = advice.and_then(|advice| advice.fix).expect("a fix");
-    assert_eq!((fix.kind, fix.line, fix.suggestion.as_str()), (kind, line, suggestion));
+    assert_eq!((fix.kind.as_str(), fix.line, fix.suggestion.as_str()), (kind, line, suggestion));
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn write_advice(body: &mut Vec<u8>, advice: &Advice) {
     write_text(body, &advice.hint);
     if let Some(fix) = &advice.fix {
         body.extend_from_slice(b",\"fix\":{\"kind\":");
-        write_text(body, fix.kind);
+        write_text(body, fix.kind.as_str());
         write(body, format_args!(",\"line\":{},\"suggestion\":", fix.line));
         write_text(body, &fix.suggestion);
         body.push(b'}');

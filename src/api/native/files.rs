@@ -2,7 +2,8 @@
 //!
 //! Runs in the supervisor; pure. What the names may be and how much there may be is for [`crate::files`] to check.
 
-use super::request::{Object, Wrong, parse_object, text_of, wrong};
+use super::request::{Object, Wrong, parse_object, refused, text_of, wrong};
+use crate::errors::Refused;
 use crate::files::shown;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -24,19 +25,21 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) fn parse(given: Option<&RawValue>) -> Result<Vec<(String, Vec<u8>)>, Wrong> {
     let Some(given) = given else { return Ok(Vec::new()) };
     if !given.get().starts_with('{') {
-        return wrong("'files' must be an object of paths");
+        return refused(Refused::FilesNoObject);
     }
     // It is JSON, so only a name's escapes can be wrong.
     let Ok(Entries(entries)) = serde_json::from_str(given.get()) else {
-        return wrong("'files' holds a name with a lone surrogate escape such as \\ud800, which is no character");
+        return refused(Refused::FilesNoCharacter);
     };
     entries.into_iter().map(|(name, value)| content(&name, value).map(|content| (name, content))).collect()
 }
 
 fn content(name: &str, value: &RawValue) -> Result<Vec<u8>, Wrong> {
     let field = || format!("files': {}", shown(name)).trim_end_matches('\'').to_owned();
-    let neither =
-        || wrong(format!("'files': {} must be a string, or an object with its bytes as 'base64'", shown(name)));
+    let neither = || {
+        let sentence = format!("'files': {} must be a string, or an object with its bytes as 'base64'", shown(name));
+        wrong(Refused::FileNoContent, sentence)
+    };
     match value.get().as_bytes().first() {
         Some(b'"') => Ok(text_of(&field(), value)?.into_bytes()),
         Some(b'{') => {
@@ -47,7 +50,9 @@ fn content(name: &str, value: &RawValue) -> Result<Vec<u8>, Wrong> {
                 return neither();
             }
             let text = text_of(&field(), literal)?;
-            BASE64.decode(text).or_else(|error| wrong(format!("'files': {} is no base64: {error}", shown(name))))
+            BASE64.decode(text).or_else(|error| {
+                wrong(Refused::FileNoBase64, format!("'files': {} is no base64: {error}", shown(name)))
+            })
         }
         _ => neither(),
     }

@@ -6,6 +6,8 @@
 use super::arguments::{self, Unfit};
 use super::files;
 use super::manner;
+use super::rows;
+use crate::errors::Refused;
 use crate::job::{self, Asked, Bounds, Draft, Include, Job, Limit};
 use crate::value::Value;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -22,14 +24,26 @@ const LIMITS: [&str; 4] = ["wall_ms", "cpu_ms", "memory_mb", "output_bytes"];
 /// The words of `include`.
 const INCLUDE: [&str; 4] = ["stdout", "stderr", "usage", "isolation"];
 
-/// A request that can't be run: the sentence of its 400.
+/// A request that can't be run: the sentence of its 400, and the row that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong(pub Cow<'static, str>);
+pub struct Wrong {
+    /// The row.
+    pub refused: Refused,
+    /// Of the row's form.
+    pub sentence: Cow<'static, str>,
+}
 
 impl Wrong {
+    /// The sentence as the row has it, or with what belongs into it.
+    pub(super) fn new(refused: Refused, sentence: impl Into<Cow<'static, str>>) -> Self {
+        let sentence = sentence.into();
+        debug_assert!(refused.fits(&sentence), "{refused:?}: {sentence}");
+        Self { refused, sentence }
+    }
+
     /// What to do, where the sentence, which is fixed, does not say it.
     pub fn hint(&self) -> Option<&'static str> {
-        self.0.starts_with(job::SCRIPT_TOO_LARGE).then_some(
+        (self.refused == Refused::ScriptTooLarge).then_some(
             "MAYFLY_SCRIPT_BYTES sets the largest script; data goes into args, kwargs or stdin, not into the script",
         )
     }
@@ -37,19 +51,27 @@ impl Wrong {
 
 impl From<job::Wrong> for Wrong {
     fn from(wrong: job::Wrong) -> Self {
-        Self(wrong.to_string().into())
+        Self::new(rows::of_job(&wrong), wrong.to_string())
     }
 }
 
-pub(super) fn wrong<T>(message: impl Into<Cow<'static, str>>) -> Result<T, Wrong> {
-    Err(Wrong(message.into()))
+/// A sentence that stands as it is.
+pub(super) fn refused<T>(refused: Refused) -> Result<T, Wrong> {
+    Err(Wrong::new(refused, refused.form()))
+}
+
+pub(super) fn wrong<T>(refused: Refused, sentence: String) -> Result<T, Wrong> {
+    Err(Wrong::new(refused, sentence))
 }
 
 /// Reads a request's body.
 pub fn parse(body: &[u8], bounds: &Bounds) -> Result<Job, Wrong> {
     let text = match std::str::from_utf8(body) {
         Ok(text) => text,
-        Err(error) => return wrong(format!("Request body is not valid UTF-8 (at byte {})", error.valid_up_to())),
+        Err(error) => {
+            let sentence = format!("Request body is not valid UTF-8 (at byte {})", error.valid_up_to());
+            return wrong(Refused::NotUtf8, sentence);
+        }
     };
     let fields: Object<'_, { FIELDS.len() }> = parse_object(text)?;
     let [script, args, kwargs, stdin, limits, include, files, manner @ ..] = fields.values;
@@ -58,8 +80,8 @@ pub fn parse(body: &[u8], bounds: &Bounds) -> Result<Job, Wrong> {
     let [args, kwargs, stdin, limits, include, files] = [args, kwargs, stdin, limits, include, files].map(present);
     let draft = Draft {
         script,
-        args: parse_arguments("args", args, '[', Value::empty_list)?,
-        kwargs: parse_arguments("kwargs", kwargs, '{', Value::empty_map)?,
+        args: parse_arguments("args", args, Value::empty_list, Refused::ArgsNoList)?,
+        kwargs: parse_arguments("kwargs", kwargs, Value::empty_map, Refused::KwargsNoObject)?,
         stdin: parse_stdin(stdin)?,
         limits: parse_limits(limits, bounds)?,
         include: parse_include(include)?,
@@ -74,9 +96,12 @@ where
     Object<'a, N>: Fields,
 {
     serde_json::from_str(text).map_err(|error| match error.classify() {
-        Category::Data => Wrong("Request body must be a JSON object".into()),
-        _ if text.trim().is_empty() => Wrong("Request body is empty; expected a JSON object".into()),
-        _ => Wrong(format!("Request body is not valid JSON: {error}{}", not_a_number(text, &error)).into()),
+        Category::Data => Wrong::new(Refused::NoObject, Refused::NoObject.form()),
+        _ if text.trim().is_empty() => Wrong::new(Refused::Empty, Refused::Empty.form()),
+        _ => {
+            let sentence = format!("Request body is not valid JSON: {error}{}", not_a_number(text, &error));
+            Wrong::new(Refused::NotJson, sentence)
+        }
     })
 }
 
@@ -99,9 +124,9 @@ fn present(given: Option<&RawValue>) -> Option<&RawValue> {
 }
 
 fn parse_script(script: Option<&RawValue>, bounds: &Bounds) -> Result<String, Wrong> {
-    let Some(script) = script else { return wrong("Missing 'script' in request") };
+    let Some(script) = script else { return refused(Refused::NoScript) };
     if !script.get().starts_with('"') {
-        return wrong("'script' must be a string and included in the request");
+        return refused(Refused::ScriptNoText);
     }
     let script = text_of("script", script)?;
     // Before the other fields are looked at, so that this is the sentence whatever else is wrong.
@@ -117,22 +142,22 @@ pub(super) fn text_of(name: &str, literal: &RawValue) -> Result<String, Wrong> {
 }
 
 pub(super) fn misfit(name: &str, unfit: &Unfit) -> Wrong {
-    Wrong(format!("'{name}' {unfit}").into())
+    Wrong::new(rows::of_unfit(unfit), format!("'{name}' {unfit}"))
 }
 
 fn parse_arguments(
     name: &'static str,
     given: Option<&RawValue>,
-    opens_with: char,
-    otherwise: fn() -> Value,
+    absent: fn() -> Value,
+    otherwise: Refused,
 ) -> Result<Value, Wrong> {
+    let opens_with = if otherwise == Refused::ArgsNoList { '[' } else { '{' };
     match given {
-        None => Ok(otherwise()),
+        None => Ok(absent()),
         Some(given) if given.get().starts_with(opens_with) => {
             arguments::read(given.get()).map_err(|unfit| misfit(name, &unfit))
         }
-        Some(_) if opens_with == '[' => wrong(format!("'{name}' must be a list")),
-        Some(_) => wrong(format!("'{name}' must be an object")),
+        Some(_) => refused(otherwise),
     }
 }
 
@@ -140,14 +165,14 @@ fn parse_stdin(stdin: Option<&RawValue>) -> Result<String, Wrong> {
     match stdin {
         None => Ok(String::new()),
         Some(stdin) if stdin.get().starts_with('"') => text_of("stdin", stdin),
-        Some(_) => wrong("'stdin' must be a string"),
+        Some(_) => refused(Refused::StdinNoText),
     }
 }
 
 fn parse_limits(given: Option<&RawValue>, bounds: &Bounds) -> Result<Asked, Wrong> {
     let Some(given) = given else { return Ok(Asked::default()) };
     if !given.get().starts_with('{') {
-        return wrong("'limits' must be an object");
+        return refused(Refused::LimitsNoObject);
     }
     let fields: Object<'_, { LIMITS.len() }> = parse_object(given.get())?;
     fields.others.check("limits.", &LIMITS)?;
@@ -179,7 +204,8 @@ fn parse_include(given: Option<&RawValue>) -> Result<Include, Wrong> {
     let mut include = Include::default();
     let Some(given) = given else { return Ok(include) };
     let Ok(words) = serde_json::from_str::<Vec<Cow<'_, str>>>(given.get()) else {
-        return wrong(format!("'include' must be a list of strings; known ones are {}", INCLUDE.join(", ")));
+        let sentence = format!("'include' must be a list of strings; known ones are {}", INCLUDE.join(", "));
+        return wrong(Refused::IncludeNoList, sentence);
     };
     for word in words {
         match word.as_ref() {
@@ -189,7 +215,8 @@ fn parse_include(given: Option<&RawValue>) -> Result<Include, Wrong> {
             "isolation" => include.isolation = true,
             unknown => {
                 let known = INCLUDE.join(", ");
-                return wrong(format!("Unknown word {} in 'include'; known ones are {known}", shown(unknown)));
+                let sentence = format!("Unknown word {} in 'include'; known ones are {known}", shown(unknown));
+                return wrong(Refused::UnknownInclude, sentence);
             }
         }
     }
@@ -222,14 +249,15 @@ pub(super) struct Others {
 impl Others {
     pub(super) fn check(&self, prefix: &str, known: &[&str]) -> Result<(), Wrong> {
         if let Some(name) = self.repeated {
-            return wrong(format!("'{prefix}{name}' is given more than once"));
+            return wrong(Refused::FieldTwice, format!("'{prefix}{name}' is given more than once"));
         }
         if self.unknown.is_empty() {
             return Ok(());
         }
         let unknown: Vec<String> = self.unknown.iter().map(|name| shown(&format!("{prefix}{name}"))).collect();
         let noun = if unknown.len() == 1 { "field" } else { "fields" };
-        wrong(format!("Unknown {noun} {}; known fields are {}", unknown.join(", "), known.join(", ")))
+        let sentence = format!("Unknown {noun} {}; known fields are {}", unknown.join(", "), known.join(", "));
+        wrong(Refused::UnknownField, sentence)
     }
 }
 

@@ -30,7 +30,7 @@ fn bounds() -> Bounds {
 fn sentence(body: &str) -> String {
     match parse(body.as_bytes(), &bounds()) {
         Ok(job) => panic!("{body:?} was accepted as {job:?}"),
-        Err(Wrong(sentence)) => sentence.into_owned(),
+        Err(wrong) => wrong.sentence.into_owned(),
     }
 }
 
@@ -62,7 +62,7 @@ fn the_three_known_sentences_are_to_the_letter() {
 fn the_sentence_follows_the_configured_size() {
     let bounds = Bounds { script: ByteSize::mebibytes(1), ..bounds() };
     let body = format!(r#"{{"script": "{}"}}"#, "x".repeat(1024 * 1024 + 1));
-    let expected = Wrong("Script too large. Max size allowed is 1MB.".into());
+    let expected = Wrong::new(Refused::ScriptTooLarge, "Script too large. Max size allowed is 1MB.");
     assert_eq!(parse(body.as_bytes(), &bounds), Err(expected));
 }
 
@@ -208,7 +208,7 @@ fn names_are_cut_and_counted() {
 #[test]
 fn bytes_that_are_no_text_are_refused() {
     let wrong = parse(b"{\"script\": \"\xff\"}", &bounds());
-    assert_eq!(wrong, Err(Wrong("Request body is not valid UTF-8 (at byte 12)".into())));
+    assert_eq!(wrong, Err(Wrong::new(Refused::NotUtf8, "Request body is not valid UTF-8 (at byte 12)")));
 }
 
 #[test]
@@ -218,4 +218,87 @@ fn depth_costs_no_stack() {
     assert_eq!(sentence(&body), "'args' nests deeper than 128 levels");
     let unknown = format!(r#"{{"script": "x", "y": {deep}{}}}"#, "]".repeat(500_000));
     assert!(sentence(&unknown).starts_with("Unknown field 'y'"));
+}
+
+/// The row that no body brings about: the whole body is checked for JSON first.
+const NO_BODY: Refused = Refused::MalformedValue;
+
+#[test]
+fn each_row_of_a_wrong_request_has_a_body_that_gets_it() {
+    let with = |fields: &str| format!("{{\"script\": \"x\", {fields}}}").into_bytes();
+    let file = |path: &str| with(&format!(r#""files": {{"{path}": ""}}"#));
+    let many = (0..11).map(|number| format!(r#""{number}": """#)).collect::<Vec<_>>().join(",");
+    let large = |count: usize| (0..count).map(|number| format!(r#""{number}": "{}""#, "x".repeat(900)));
+    let bodies: Vec<(Refused, Vec<u8>)> = vec![
+        (Refused::NotUtf8, b"{\"script\": \"\xff\"}".to_vec()),
+        (Refused::Empty, b" ".to_vec()),
+        (Refused::NotJson, b"{".to_vec()),
+        (Refused::NoObject, b"[]".to_vec()),
+        (Refused::NoScript, b"{}".to_vec()),
+        (Refused::ScriptNoText, br#"{"script": 1}"#.to_vec()),
+        (Refused::ScriptTooLarge, format!(r#"{{"script": "{}"}}"#, "x".repeat(10_241)).into_bytes()),
+        (Refused::FieldTwice, with(r#""args": [], "args": []"#)),
+        (Refused::UnknownField, with(r#""arg": [], "stdout": 1"#)),
+        (Refused::ArgsNoList, with(r#""args": {}"#)),
+        (Refused::KwargsNoObject, with(r#""kwargs": []"#)),
+        (Refused::TooDeep, with(&format!(r#""args": {}{}"#, "[".repeat(200), "]".repeat(200)))),
+        (Refused::TooManyDigits, with(&format!(r#""args": [{}]"#, "1".repeat(5000)))),
+        (Refused::OutOfRange, with(r#""args": [1e400]"#)),
+        (Refused::LoneSurrogate, with(r#""stdin": "\ud800""#)),
+        (Refused::StdinNoText, with(r#""stdin": 1"#)),
+        (Refused::LimitsNoObject, with(r#""limits": 1"#)),
+        (Refused::LimitTooLarge, with(r#""limits": {"wall_ms": 60001}"#)),
+        (Refused::LimitNotInRange, with(r#""limits": {"wall_ms": 0}"#)),
+        (Refused::IncludeNoList, with(r#""include": "stdout""#)),
+        (Refused::UnknownInclude, with(r#""include": ["time"]"#)),
+        (Refused::ModeUnknown, with(r#""mode": "script""#)),
+        (Refused::NotInProgram, with(r#""mode": "program", "args": [1]"#)),
+        (Refused::NotInFunction, with(r#""argv": ["a"]"#)),
+        (Refused::ArgvNoTexts, with(r#""argv": [1]"#)),
+        (Refused::EntrypointNoText, with(r#""entrypoint": 1"#)),
+        (Refused::EntrypointNoName, with(r#""entrypoint": "f()""#)),
+        (Refused::EnvNoTexts, with(r#""env": {"A": 1}"#)),
+        (Refused::TooManyEntries, with(r#""env": {"A": "", "B": "", "C": "", "D": ""}"#)),
+        (Refused::TooLong, with(&format!(r#""env": {{"A": "{}"}}"#, "x".repeat(101)))),
+        (Refused::NullCharacter, with(r#""env": {"A": "\u0000"}"#)),
+        (Refused::EnvNoName, with(r#""env": {"": "1"}"#)),
+        (Refused::EnvEqualsSign, with(r#""env": {"A=": "1"}"#)),
+        (Refused::EnvTwice, with(r#""env": {"A": "1", "A": "2"}"#)),
+        (Refused::SeedNoNumber, with(r#""seed": -1"#)),
+        (Refused::FilesNoObject, with(r#""files": []"#)),
+        (Refused::FilesNoCharacter, file("\\ud800")),
+        (Refused::FileNoContent, with(r#""files": {"a": 1}"#)),
+        (Refused::FileNoBase64, with(r#""files": {"a": {"base64": "!"}}"#)),
+        (Refused::TooManyFiles, with(&format!(r#""files": {{{many}}}"#))),
+        (Refused::FilesTooLarge, with(&format!(r#""files": {{{}}}"#, large(3).collect::<Vec<_>>().join(",")))),
+        (Refused::FileNoName, file("")),
+        (Refused::FileNul, file("\\u0000")),
+        (Refused::FileAbsolute, file("/a")),
+        (Refused::FileParent, file("../a")),
+        (Refused::FileDirectory, file("a/")),
+        (Refused::FilePathTooLong, file(&"x".repeat(256))),
+        (Refused::FileTooDeep, file("a/b/c/d/e")),
+        (Refused::FileIsScript, file("main.py")),
+        (Refused::FileTwice, with(r#""files": {"a": "", "./a": ""}"#)),
+        (Refused::FileAlsoDirectory, with(r#""files": {"a": "", "a/b": ""}"#)),
+        (Refused::FileTooLarge, with(&format!(r#""files": {{"a": "{}"}}"#, "x".repeat(1001)))),
+    ];
+    let files = |brought, room| Bounds { files: files::Bounds { brought, room }, ..bounds() };
+    let (few, lots) = (bounds().files.brought, Caps { count: 900, ..bounds().files.brought });
+    let deep = (0..300).map(|number| format!(r#""{number}/a/b/c": """#)).collect::<Vec<_>>().join(",");
+    let elsewhere = [
+        (Refused::FilesNoPlace, file("a"), files(few, None)),
+        (Refused::FilesNoRoom, with(r#""files": {"a": "x"}"#), files(few, Some(ByteSize(1)))),
+        (Refused::TooManyPlaces, with(&format!(r#""files": {{{deep}}}"#)), files(lots, Some(ByteSize::mebibytes(1)))),
+    ];
+    let bodies = bodies.into_iter().map(|(refused, body)| (refused, body, bounds()));
+    let bodies: Vec<_> = bodies.chain(elsewhere).collect();
+    for (refused, body, bounds) in &bodies {
+        let wrong = parse(body, bounds).expect_err("it is refused");
+        assert_eq!(wrong.refused, *refused, "{}", wrong.sentence);
+        assert!(refused.fits(&wrong.sentence), "{refused:?}: {}", wrong.sentence);
+    }
+    let rows = Refused::ALL.iter().filter(|refused| refused.word() == "wrong_request" && **refused != NO_BODY);
+    let missing: Vec<_> = rows.filter(|refused| bodies.iter().all(|(other, ..)| other != *refused)).collect();
+    assert!(missing.is_empty(), "no body for {missing:?}");
 }
