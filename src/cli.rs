@@ -33,6 +33,8 @@ pub mod exit {
     pub const CONFIG: i32 = 78;
     /// As `timeout(1)`: the time limit passed.
     pub const TIMEOUT: i32 = 124;
+    /// As shells have it: this and a signal's number, for a program that the signal ended.
+    pub const SIGNALLED: i32 = 128;
 }
 
 /// Adds the flags of the settings that do something in this command, each group below a heading of its own.
@@ -59,12 +61,27 @@ fn settings(command: Command, subcommand: Subcommand) -> Command {
 fn command_line() -> Command {
     let serve = Command::new("serve").about("Serve POST /execute over HTTP");
     let run = Command::new("run")
-        .about("Run one script in the same jail and print its result as JSON")
-        .after_help("Exit status: 0 if main() returned, 1 if the script failed, 124 at a time limit.")
+        .about("Run one script in the same jail: its output as it comes, then its result as a line of JSON")
+        .after_help(
+            "Standard input that is a file, a pipe or a socket is read to its end before the script starts, whether the \
+             script reads it or not; with --stdin /dev/null it is left alone.\n\n\
+             Exit status: 0 if main() returned, 1 if the script failed, 124 at a time limit, 130 at Ctrl-C.",
+        )
         .arg(Arg::new("FILE").required(true).help("the script; - reads it from standard input"))
         .arg(Arg::new("args").long("args").value_name("JSON").help("positional arguments of main(): a JSON list"))
         .arg(Arg::new("kwargs").long("kwargs").value_name("JSON").help("keyword arguments of main(): a JSON object"))
-        .arg(Arg::new("stdin").long("stdin").value_name("FILE").help("file that the script reads as its stdin"));
+        .arg(
+            Arg::new("stdin")
+                .long("stdin")
+                .value_name("FILE")
+                .help("file that the script reads as its stdin, instead of what is piped in"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(clap::ArgAction::SetTrue)
+                .help("print the whole answer as JSON instead: result or error, stdout, stderr, usage, isolation"),
+        );
     let doctor = Command::new("doctor")
         .about("Show which isolation levels this machine provides, what is missing, and what to change")
         .after_help("Exit status: 0 if full or seccomp is available, 69 if neither is.")

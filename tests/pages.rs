@@ -171,7 +171,7 @@ fn changed_values_are_the_same_in_both_places() {
 fn help_lists_what_does_something_in_the_command() {
     for (subcommand, command) in COMMANDS {
         let others: &[&str] = match subcommand {
-            Subcommand::Run => &["args", "kwargs", "stdin"],
+            Subcommand::Run => &["args", "json", "kwargs", "stdin"],
             Subcommand::Doctor => &["json"],
             Subcommand::Serve | Subcommand::Healthcheck => &[],
         };

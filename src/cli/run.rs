@@ -1,25 +1,44 @@
-//! `mayfly run FILE`: one script in the same jail, its result on stdout.
+//! `mayfly run FILE`: one script in the same jail. Its output is shown while it runs, and then what it came to.
+//!
+//! Runs in the supervisor. Whatever it waits for (its input, the script, who reads its output), a signal ends it at once, and with it
+//! all that it started. It must never hold a script up for whoever reads the output.
 
+mod input;
+mod output;
+
+use self::output::{Live, Stream};
 use super::exit;
-use crate::api::native::job_from_json;
+use crate::api::native::answer_as_json;
+use crate::children::cgroups::Cgroups;
 use crate::client::Client;
 use crate::config::Config;
-use crate::events::Nobody;
-use crate::job::Job;
+use crate::events::{Listener, Nobody};
+use crate::job::Include;
 use crate::log;
 use crate::outcome::{Code, Failure, Outcome, Report};
+use crate::size::ByteSize;
 use crate::supervisor::Supervisor;
 use clap::ArgMatches;
-use std::io::{Read, Write};
+use std::io;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What it prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// What the script writes, while it writes it; then the result or the error.
+    Live,
+    /// At the end, the answer that a client gets who asks for all there is.
+    Json,
+}
+
+impl Form {
+    fn include(self) -> Include {
+        let all = self == Self::Json;
+        Include { stdout: all, stderr: all, usage: all, isolation: all }
+    }
+}
 
 pub fn run(mut config: Config, given: &ArgMatches) -> i32 {
-    let job = match job(&config, given) {
-        Ok(job) => job,
-        Err(message) => {
-            log::fatal(&message);
-            return exit::USAGE;
-        }
-    };
     // One script needs one child.
     config.ready = 1;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -29,83 +48,132 @@ pub fn run(mut config: Config, given: &ArgMatches) -> i32 {
             return exit::SOFTWARE;
         }
     };
-    let result_size = config.result_size.as_usize();
-    let report = runtime.block_on(async {
-        let supervisor = Supervisor::start(config).await.map_err(|error| (exit::CONFIG, error.to_string()))?;
-        let report = supervisor.run(job, Client::LOCAL, &mut Nobody).await;
-        Ok((report.map_err(|error| (exit::SOFTWARE, error.to_string()))?, supervisor.cgroups()))
+    let mut cgroups = None;
+    let status = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            status = stopped() => status,
+            status = to_the_end(config, given, &mut cgroups) => status.unwrap_or_else(|(status, message)| {
+                log::fatal(&message);
+                status
+            }),
+        }
     });
     // Ends who keeps zygotes and children, and so those.
     drop(runtime);
-    match report {
-        Ok((report, cgroups)) => {
-            if let Some(cgroups) = cgroups {
-                cgroups.remove();
-            }
-            show(report, result_size)
-        }
-        Err((status, message)) => {
-            log::fatal(&message);
-            status
-        }
+    if let Some(cgroups) = cgroups {
+        cgroups.remove();
     }
+    status
 }
 
-/// The job, by way of the same JSON that a client would post.
-fn job(config: &Config, given: &ArgMatches) -> Result<Job, String> {
-    let text = |name: &str| given.get_one::<String>(name);
-    let content = |path: &str| read(path).map_err(|error| format!("can't read {path}: {error}"));
-    let json = |name: &str, json: &str| {
-        serde_json::from_str(json).map_err(|error| format!("--{name} is not valid JSON: {error}"))
+/// Returns when a signal asks for the end, with the status that shells give a program which one ended.
+async fn stopped() -> i32 {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // As they are, they end the process.
+        return std::future::pending().await;
     };
-    let mut request = serde_json::Map::new();
-    request.insert("script".to_owned(), content(text("FILE").map_or("-", String::as_str))?.into());
-    for name in ["args", "kwargs"] {
-        if let Some(given) = text(name) {
-            request.insert(name.to_owned(), json(name, given)?);
+    let kind = tokio::select! {
+        _ = interrupt.recv() => SignalKind::interrupt(),
+        _ = terminate.recv() => SignalKind::terminate(),
+    };
+    exit::SIGNALLED + kind.as_raw_value()
+}
+
+async fn to_the_end(config: Config, given: &ArgMatches, cgroups: &mut Option<Cgroups>) -> Result<i32, (i32, String)> {
+    let ours = |error: &dyn std::fmt::Display| (exit::SOFTWARE, error.to_string());
+    let form = if given.get_flag("json") { Form::Json } else { Form::Live };
+    let job = input::job(&config, form.include(), given).await.map_err(|message| (exit::USAGE, message))?;
+    let stdout = Stream::open(io::stdout()).map_err(|error| ours(&error))?;
+    let stderr = Stream::open(io::stderr()).map_err(|error| ours(&error))?;
+    let size = config.result_size;
+    let supervisor = Supervisor::start(config).await.map_err(|error| (exit::CONFIG, error.to_string()))?;
+    *cgroups = supervisor.cgroups();
+    let (mut live, mut nobody) = (Live::new(&stdout, &stderr), Nobody);
+    let listener: &mut dyn Listener = if form == Form::Live { &mut live } else { &mut nobody };
+    let report = tokio::select! {
+        biased;
+        error = stdout.failure() => return not_written(&error),
+        report = supervisor.run(job, Client::LOCAL, listener) => report.map_err(|error| ours(&error))?,
+    };
+    // What follows comes after all that the script wrote, also where both streams are one terminal.
+    let _ = stderr.written().await;
+    if let Err(error) = stdout.written().await {
+        return not_written(&error);
+    }
+    let status = match form {
+        Form::Live => show(report, size, &stdout, &stderr),
+        Form::Json => {
+            let status = status(&report.outcome);
+            let (body, is_result) = answer_as_json(&report, form.include(), size, supervisor.level().as_str());
+            stdout.put_line(&body);
+            if is_result { exit::OK } else { status.max(exit::FAILED) }
         }
-    }
-    if let Some(path) = text("stdin") {
-        request.insert("stdin".to_owned(), content(path)?.into());
-    }
-    let body = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
-    job_from_json(&body, &config.bounds())
+    };
+    let _ = stderr.written().await;
+    stdout.written().await.map_or_else(|error| not_written(&error), |()| Ok(status))
 }
 
-fn read(path: &str) -> std::io::Result<String> {
-    if path == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
-        return Ok(text);
+/// Nobody is there to read the rest, as with `| head`, which is no news; or it can't be written.
+fn not_written(error: &io::Error) -> Result<i32, (i32, String)> {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Ok(exit::FAILED);
     }
-    std::fs::read_to_string(path)
+    Err((exit::FAILED, format!("can't write standard output: {error}")))
 }
 
-fn show(report: Report, result_size: usize) -> i32 {
+fn status(outcome: &Outcome) -> i32 {
+    match outcome {
+        Outcome::Returned(..) => exit::OK,
+        Outcome::Failed(Failure { code: Code::Timeout | Code::CpuLimit, .. }) => exit::TIMEOUT,
+        Outcome::Failed(_) => exit::FAILED,
+    }
+}
+
+/// Shows the result on stdout, or the failure on stderr.
+fn show(report: Report, size: ByteSize, stdout: &Stream, stderr: &Stream) -> i32 {
+    let status = status(&report.outcome);
     match report.outcome {
         Outcome::Returned(value, notes) => {
             for note in notes {
-                eprintln!("{note}");
+                stderr.put_line(note.as_bytes());
             }
             let mut json = Vec::new();
-            if value.write_json(&mut json, result_size).is_err() {
-                eprintln!(
-                    "the result is larger than {result_size} bytes as JSON (MAYFLY_RESULT_BYTES); return less of it"
-                );
+            if value.write_json(&mut json, size.as_usize()).is_err() {
+                let message =
+                    format!("the result is larger than {size} as JSON (MAYFLY_RESULT_BYTES); return less of it");
+                stderr.put_line(message.as_bytes());
                 return exit::FAILED;
             }
-            json.push(b'\n');
-            if std::io::stdout().write_all(&json).is_err() { exit::FAILED } else { exit::OK }
+            stdout.put_line(&json);
         }
-        Outcome::Failed(Failure { code, message, exception, advice }) => {
-            match exception {
-                Some(exception) if !exception.traceback.is_empty() => eprintln!("{}", exception.traceback.trim_end()),
-                _ => eprintln!("{message}"),
-            }
-            if let Some(advice) = advice {
-                eprintln!("{}", advice.hint);
-            }
-            if matches!(code, Code::Timeout | Code::CpuLimit) { exit::TIMEOUT } else { exit::FAILED }
-        }
+        Outcome::Failed(failure) => stderr.put_line(described(&failure).as_bytes()),
     }
+    status
+}
+
+/// The traceback, if there is one, and what helps.
+fn described(failure: &Failure) -> String {
+    let mut text = match &failure.exception {
+        Some(exception) if !exception.traceback.is_empty() => {
+            let mut text = exception.traceback.trim_end().to_owned();
+            // The traceback ends with the exception, and the message has that with a hint after it.
+            let named = match exception.message.as_str() {
+                "" => exception.kind.clone(),
+                message => format!("{}: {message}", exception.kind),
+            };
+            if let Some(hint) = failure.message.strip_prefix(&named).filter(|hint| !hint.is_empty()) {
+                text.push('\n');
+                text.push_str(hint.trim_start());
+            }
+            text
+        }
+        _ => failure.message.clone(),
+    };
+    if let Some(advice) = &failure.advice {
+        text.push('\n');
+        text.push_str(&advice.hint);
+    }
+    text
 }

@@ -290,7 +290,7 @@ pub const SETTINGS: &[Setting] = &[
     limit(SCRIPTS, "MAYFLY_WALL_MS", "5000", TIME, "wall-clock limit of a run, in milliseconds"),
     limit(SCRIPTS, "MAYFLY_CPU_MS", "5000", TIME, "processor-time limit of a run, in milliseconds"),
     limit(JAILS, "MAYFLY_MEMORY_MB", "256", MEMORY, "address space that a run may add, in MiB"),
-    limit(SERVE, "MAYFLY_OUTPUT_BYTES", "65536", OUTPUT, "how much of stdout and of stderr is kept, in bytes each"),
+    limit(SCRIPTS, "MAYFLY_OUTPUT_BYTES", "65536", OUTPUT, "how much of stdout and of stderr is kept, in bytes each"),
     limit(SCRIPTS, "MAYFLY_RESULT_BYTES", "1048576", number(1, 33_554_432), "largest result, as JSON, in bytes"),
     limit(SCRIPTS, "MAYFLY_SCRIPT_BYTES", "10240", number(1, 16_777_216), "largest script, in bytes of UTF-8"),
     limit(SCRIPTS, "MAYFLY_ARGV_COUNT", "256", number(0, 10_000), "most arguments in a request's argv"),
@@ -309,7 +309,13 @@ pub const SETTINGS: &[Setting] = &[
         number(0, 1_048_576),
         "how long names and values of a request's env may be together, in bytes",
     ),
-    limit(SERVE, "MAYFLY_BODY_BYTES", "2097152", BODY, "largest request body, in bytes"),
+    limit(
+        SCRIPTS,
+        "MAYFLY_BODY_BYTES",
+        "2097152",
+        BODY,
+        "largest request body, and the most that is piped into mayfly run, in bytes",
+    ),
     limit(
         JAILS,
         "MAYFLY_TMP_MB",

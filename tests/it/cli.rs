@@ -35,10 +35,10 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A file that is removed again.
-struct File(PathBuf);
+pub struct File(PathBuf);
 
 impl File {
-    fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("mayfly-cli-{}-{number}.py", std::process::id()));
@@ -46,7 +46,7 @@ impl File {
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().expect("a plain path")
     }
 }
@@ -57,21 +57,21 @@ impl Drop for File {
     }
 }
 
-fn setup() -> Setup {
+pub fn setup() -> Setup {
     Setup::new(&[("MAYFLY_PRELOAD", "")])
 }
 
-fn said(output: &Output) -> (Option<i32>, String, String) {
+pub fn said(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
 fn run_prints_the_result() {
-    let script = File::new("def main():\n    print('not this')\n    return {'msg': 'h\u{e9}llo', 'n': [1, 2.5, None]}");
+    let script = File::new("def main():\n    print('and')\n    return {'msg': 'h\u{e9}llo', 'n': [1, 2.5, None]}");
     let (status, stdout, stderr) = said(&setup().run(&["run", script.path()]));
     assert_eq!(
         (status, stdout.as_str(), stderr.as_str()),
-        (Some(0), "{\"msg\":\"h\u{e9}llo\",\"n\":[1,2.5,null]}\n", "")
+        (Some(0), "and\n{\"msg\":\"h\u{e9}llo\",\"n\":[1,2.5,null]}\n", "")
     );
 }
 

@@ -31,6 +31,7 @@ mod programs;
 mod proxies;
 mod record;
 mod refill;
+mod run;
 mod settings;
 mod shortage;
 mod streams;
@@ -54,6 +55,7 @@ fn all() -> Vec<Trial> {
         grants::trials(),
         settings::trials(),
         cli::trials(),
+        run::trials(),
         contract::trials(),
         failures::trials(),
         files::trials(),
