@@ -47,9 +47,12 @@ def print_exception(kind, error, trace):
 
 
 def event_loop():
-    """Return `asyncio.run`. Called before the script runs, and before its directory is searched for modules."""
-    from asyncio import run
-
+    """Return `asyncio.run`, and never a file of that name that was sent. Called before the script runs."""
+    path = leave_directory()
+    try:
+        from asyncio import run
+    finally:
+        sys.path = path
     return run
 
 

@@ -252,9 +252,10 @@ def renewals():
 def await_to_the_end(awaitable, is_coroutine):
     """Run what an `async def main` returned, in a new event loop."""
     path = leave_directory()
-    from asyncio import run
-
-    sys.path = path
+    try:
+        from asyncio import run
+    finally:
+        sys.path = path
 
     async def whole():
         return await awaitable
@@ -264,7 +265,7 @@ def await_to_the_end(awaitable, is_coroutine):
 
 def describe(error):
     """Return (type name, message, line, column, traceback text) of an exception, each within its cap."""
-    leave_directory()
+    path = leave_directory()
     kind = type(error)
     if _module_of(kind) == "main":
         # The script's own classes are shown by their bare name, as Python does for those of `__main__`.
@@ -276,6 +277,8 @@ def describe(error):
         text = _render(error)
     except BaseException:  # noqa: BLE001 - whatever the script did to us, its failure is still told
         pass
+    # A program's threads and exit handlers still run.
+    sys.path = path
     return name, message, line, column, text or (f"{name}: {message}\n" if message else f"{name}\n")
 
 

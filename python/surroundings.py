@@ -15,11 +15,18 @@ def surround(env, seed):
         waiting = set()
         for name in ("random", "numpy.random"):
             if name in sys.modules:
-                sys.modules[name].seed(seed)
+                _seed(sys.modules[name], seed)
             else:
                 waiting.add(name)
         if waiting:
             sys.meta_path.insert(0, _Seeding(waiting, seed))
+
+
+def _seed(module, seed):
+    """Seed a module, unless it is a file of this name that was sent and has nothing to seed."""
+    function = getattr(module, "seed", None)
+    if callable(function):
+        function(seed)
 
 
 class _Seeding:
@@ -44,6 +51,6 @@ class _Seeding:
 
         def exec_module(module):
             execute(module)
-            module.seed(seed)
+            _seed(module, seed)
 
         loader.exec_module = exec_module

@@ -303,6 +303,7 @@ impl Interpreter {
     /// runs any more as long as this thread stays out of Python.
     #[must_use]
     pub fn run(&self, _jailed: &Jailed, job: JobFrame, input: String) -> Reply {
+        workspace::begin();
         Python::attach(|py| {
             let (reply, remains) = execute::execute(py, &self.captured, &job, &input, &|| self.make_room());
             remains.keep();
@@ -327,6 +328,7 @@ impl Interpreter {
     /// their end, too.
     #[must_use]
     pub fn run_program(&self, _jailed: &Jailed, job: JobFrame, input: String, home: Option<&str>) -> Reply {
+        workspace::begin();
         Python::attach(|py| {
             let reply = program::run(py, &self.captured, &job, &input, home, &|| self.make_room());
             std::mem::forget((job, input));

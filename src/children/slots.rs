@@ -69,6 +69,8 @@ impl Slots {
         let mut slot = Slot { number: self.number(), home: self.clone(), group: None };
         if let Some(groups) = self.groups.as_ref().filter(|_| plan.joining != Joining::No) {
             let home = groups.of_slot(slot.number, plan).map_err(failed)?;
+            // A process of the last child may have been killed in it, and nobody asked.
+            let _ = home.ran_out_of_memory();
             let tmp = if plan.has_tmp() { plan.tmp_bytes } else { 0 };
             slot.group = Some(Group { home, joining: plan.joining, tmp });
         }

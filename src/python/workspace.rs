@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// No work buffer is smaller, in bytes. What is smaller is refused often, and to look for who asked takes a while.
 const LEAST: usize = 4 * 1024 * 1024;
@@ -26,10 +27,18 @@ const CALLERS: usize = 8;
 /// `here` of python/causes.py.
 static HERE: OnceLock<Py<PyAny>> = OnceLock::new();
 
-/// From now on the question is answered for good.
+/// Whether this is a child with a job: nobody else has a channel to reply on.
+static IS_ON: AtomicBool = AtomicBool::new(false);
+
+/// What tells where the script is.
 pub(super) fn watch(here: Py<PyAny>) {
     // The second interpreter of a process would have the same function.
     let _ = HERE.set(here);
+}
+
+/// From now on the question is answered for good. Call it in a child that has its job.
+pub(super) fn begin() {
+    IS_ON.store(true, Ordering::Relaxed);
 }
 
 /// As the C library's, which libraries of packages would find without it.
@@ -47,13 +56,12 @@ pub unsafe extern "C" fn mmap(
 ) -> *mut c_void {
     // SAFETY: the caller's arguments, unchanged.
     let given = unsafe { libc::syscall(libc::SYS_mmap, address, length, protection, flags, descriptor, offset) };
-    if given == -1
-        && length >= LEAST
-        && Errno::last() == Errno::ENOMEM
-        && HERE.get().is_some()
-        && is_asked_by_openblas()
-    {
-        end(length);
+    if given == -1 && length >= LEAST && Errno::last() == Errno::ENOMEM && IS_ON.load(Ordering::Relaxed) {
+        if is_asked_by_openblas() {
+            end(length);
+        }
+        // The search may have left another.
+        Errno::ENOMEM.set();
     }
     given as *mut c_void
 }

@@ -20,6 +20,8 @@ pub struct Sent<'a> {
     pub stdin: &'a str,
     /// Whether its function `main` is what was to be called.
     pub calls_main: bool,
+    /// The field that passes it values.
+    pub passes: &'static str,
     /// Modules of packages that it could import.
     pub modules: &'a BTreeSet<String>,
 }
@@ -30,7 +32,8 @@ impl<'a> Sent<'a> {
     pub fn with(job: &'a Job, modules: &'a BTreeSet<String>) -> Self {
         let manner = job.manner();
         let calls_main = manner.mode == Mode::Function && manner.function() == ENTRYPOINT;
-        Self { script: job.script(), stdin: job.stdin(), calls_main, modules }
+        let passes = if manner.mode == Mode::Program { "argv" } else { "args" };
+        Self { script: job.script(), stdin: job.stdin(), calls_main, passes, modules }
     }
 }
 
@@ -48,7 +51,7 @@ fn of(failure: &Failure, sent: Sent<'_>) -> Option<Advice> {
         (Code::NoMain, _) if sent.calls_main => Some(no_main(sent.script)),
         (Code::SyntaxError, Some(exception)) => syntax(sent, exception.line?, &exception.message),
         (Code::Exception, Some(exception)) => match exception.kind.as_str() {
-            "EOFError" if exception.message == "EOF when reading a line" => Some(input(sent.stdin)),
+            "EOFError" if exception.message == "EOF when reading a line" => Some(input(sent)),
             "ModuleNotFoundError" => module(&exception.message, sent.modules),
             "NameError" => name(&exception.message, exception.line?, sent),
             _ => None,
@@ -177,11 +180,12 @@ fn syntax(sent: Sent<'_>, at: u32, message: &str) -> Option<Advice> {
     None
 }
 
-fn input(stdin: &str) -> Advice {
+fn input(Sent { stdin, passes, .. }: Sent<'_>) -> Advice {
     say(match stdin.lines().count() {
         0 => {
-            "input() reads the request's \"stdin\", which is empty; send the text there, or pass the value in \"args\""
-                .to_owned()
+            format!(
+                "input() reads the request's \"stdin\", which is empty; send the text there, or pass the value in {passes:?}"
+            )
         }
         count => format!("input() reads the request's \"stdin\", whose end it reached: it has {count} lines"),
     })

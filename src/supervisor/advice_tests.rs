@@ -8,7 +8,7 @@ fn advice(script: &str, code: Code, kind: &str, message: &str, line: Option<u32>
     let exception =
         Exception { kind: kind.to_owned(), message: message.to_owned(), line, column: None, traceback: String::new() };
     let failure = Failure { code, message: String::new(), exception: Some(exception), advice: None };
-    of(&failure, Sent { script, stdin: "", calls_main: true, modules: &modules })
+    of(&failure, Sent { script, stdin: "", calls_main: true, passes: "args", modules: &modules })
 }
 
 #[track_caller]

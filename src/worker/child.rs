@@ -10,6 +10,7 @@ use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step
 use crate::layer::Layer;
 use crate::manner::Mode;
 use crate::orders::{Purpose, Spawn};
+use crate::outcome::Exit;
 use crate::python::{self, Interpreter, Setup};
 use crate::sys::own_proc::{Alone, OwnProc};
 use crate::sys::{self, OneWay};
@@ -148,32 +149,52 @@ fn serve_job(jailed: &Jailed, interpreter: &Interpreter, base: &Base<'_>, own: u
             if !files.is_empty() {
                 interpreter.enter_directory(files.iter().map(|file| file.path.as_str()));
             }
+            // Before the input, which can do without a file.
+            let home = place_source(base.plan, &job, !files.is_empty());
             if !input.is_empty() {
                 // Where descriptor 0 can't hold it, `sys.stdin` does without.
                 let _ = input::place(base.plan, &input);
             }
-            run(jailed, interpreter, base.plan, (job, input), !files.is_empty())
+            run(jailed, interpreter, job, input, home)
         }
         Err(NoJob::Memory) => python::no_memory_for_the_job(),
         Err(NoJob::Supervisor) => sys::exit_now(NO_SUPERVISOR),
     };
-    send(channel, &Up::Done(reply), || interpreter.make_room());
+    // A program may have closed the channel, and ends as it would all the same.
+    let status = match &reply {
+        Reply::Ended { exit: Exit::Code(code), .. } => (*code).into(),
+        _ => NO_SUPERVISOR,
+    };
+    send_or_exit(channel, &Up::Done(reply), || interpreter.make_room(), status);
     // The supervisor has what it waits for and kills this process: ending by itself would only be slower, and would let
     // the script's exit handlers run. Nothing more ever comes, so this waits, with the interpreter's lock held.
     let _ = inbox.next(channel);
 }
 
-/// Runs the job; a program's source is a file first, where files can be. Where the job brought files it is among them.
-fn run(jailed: &Jailed, interpreter: &Interpreter, plan: &Plan, told: (JobFrame, String), has_files: bool) -> Reply {
-    let (job, input) = told;
-    if job.manner.mode != Mode::Program {
-        return interpreter.run(jailed, job, input);
+/// Where a program's source is a file; it is among the files of a job that brought some. `None` for a function, and where there can be
+/// no file.
+fn place_source(plan: &Plan, job: &JobFrame, has_files: bool) -> Result<Option<&'static str>, Errno> {
+    if job.manner.mode != Mode::Program || !plan.has_tmp() {
+        return Ok(None);
     }
-    let home = plan.has_tmp().then_some(main_file::HOME);
-    if home.is_some() && !has_files && main_file::place(plan, python::SCRIPT, job.script.as_bytes()).is_err() {
-        return python::no_room_for_the_script();
+    if !has_files {
+        main_file::place(plan, python::SCRIPT, job.script.as_bytes())?;
     }
-    interpreter.run_program(jailed, job, input, home)
+    Ok(Some(main_file::HOME))
+}
+
+fn run(
+    jailed: &Jailed,
+    interpreter: &Interpreter,
+    job: JobFrame,
+    input: String,
+    home: Result<Option<&str>, Errno>,
+) -> Reply {
+    match (job.manner.mode, home) {
+        (_, Err(_)) => python::no_room_for_the_script(),
+        (Mode::Program, Ok(home)) => interpreter.run_program(jailed, job, input, home),
+        (_, Ok(_)) => interpreter.run(jailed, job, input),
+    }
 }
 
 /// Processor time so far, in nanoseconds.
@@ -204,6 +225,11 @@ fn job(inbox: &mut Inbox, channel: BorrowedFd<'_>) -> Result<(JobFrame, String, 
 
 /// `before_long` is called before memory is taken for a frame that needs some.
 fn send<M: Serialize>(channel: BorrowedFd<'_>, message: &M, before_long: impl FnOnce()) {
+    send_or_exit(channel, message, before_long, NO_SUPERVISOR);
+}
+
+/// The same; where nobody hears it, the process ends with this status.
+fn send_or_exit<M: Serialize>(channel: BorrowedFd<'_>, message: &M, before_long: impl FnOnce(), status: i32) {
     let mut space = [0; SHORT];
     let long;
     let mut rest = if let Some(frame) = wire::encode_within(message, &mut space) {
@@ -218,7 +244,7 @@ fn send<M: Serialize>(channel: BorrowedFd<'_>, message: &M, before_long: impl Fn
         match nix::unistd::write(channel, rest) {
             Ok(written) => rest = &rest[written..],
             Err(Errno::EINTR) => {}
-            Err(_) => sys::exit_now(NO_SUPERVISOR),
+            Err(_) => sys::exit_now(status),
         }
     }
 }

@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
         ("what_was_sent_can_be_imported", what_was_sent_can_be_imported),
         ("a_file_named_as_a_module_of_ours_is_not_ours", a_file_named_as_a_module_of_ours_is_not_ours),
         ("a_program_finds_them_as_a_function_does", a_program_finds_them_as_a_function_does),
+        ("a_file_s_name_disturbs_nothing_else", a_file_s_name_disturbs_nothing_else),
         ("files_stand_beside_stdin", files_stand_beside_stdin),
         ("without_files_the_directory_is_empty", without_files_the_directory_is_empty),
         ("wrong_files_are_told", wrong_files_are_told),
@@ -112,6 +113,31 @@ fn a_program_finds_them_as_a_function_does(server: &Server, place: Place) {
         "stdout": "__main__ ['main.py', 'x'] 1\n",
     });
     server.check_request(&request, 200, &expected);
+}
+
+fn a_file_s_name_disturbs_nothing_else(server: &Server, place: Place) {
+    if !place.has_tmp() {
+        return;
+    }
+    let answers = |request: Value, expected: Value| server.check_request(&request, 200, &expected);
+    // A directory without __init__.py stands behind a module of its name.
+    let script = "import uuid\ndef main():\n    return uuid.UUID(int=1)";
+    answers(
+        json!({ "script": script, "files": { "uuid/list.csv": "" } }),
+        json!({ "result": "00000000-0000-0000-0000-000000000001" }),
+    );
+    let script = "import random\ndef main():\n    return random.x";
+    answers(json!({ "script": script, "files": { "random.py": "x = 1" }, "seed": 3 }), json!({ "result": 1 }));
+    let script = "async def f():\n    return 1\nawait f()";
+    answers(
+        json!({ "script": script, "files": { "selectors.py": "x = 1" }, "mode": "program" }),
+        json!({ "result": 1, "exit": { "code": 0, "signal": null } }),
+    );
+    let script = "import atexit\n@atexit.register\ndef last():\n    import helper\n1 / 0";
+    let request =
+        json!({ "script": script, "files": { "helper.py": "print('h')" }, "mode": "program", "include": ["stdout"] });
+    let answer = server.execute(&request);
+    assert_eq!((answer.status, &answer.json()["stdout"]), (422, &json!("h\n")), "{}", answer.text());
 }
 
 fn files_stand_beside_stdin(server: &Server, place: Place) {
