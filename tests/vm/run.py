@@ -65,9 +65,13 @@ def make_tree(tree: pathlib.Path, parts: pathlib.Path, program: pathlib.Path, ja
     place(parts / "busybox", tree, pathlib.Path("/bin/busybox"))
     shutil.copytree(parts / "apparmor", tree / "apparmor", symlinks=True)
     place(program, tree, pathlib.Path("/mayfly/bin/mayfly"))
-    # Without the packages: the guest is small, and importing pandas takes an emulated processor seconds.
+    # Without the packages but the time zones: the guest is small, and importing pandas takes an emulated processor seconds.
     packages = str(jail / "packages")
-    shutil.copytree(jail, tree / "mayfly/jail", symlinks=True, ignore=lambda at, names: names if at == packages else [])
+
+    def unwanted(at: str, names: list[str]) -> list[str]:
+        return [name for name in names if name != "tzdata"] if at == packages else []
+
+    shutil.copytree(jail, tree / "mayfly/jail", symlinks=True, ignore=unwanted)
     manifest = json.loads((jail / "mayfly.json").read_text())
     (tree / "mayfly/jail/mayfly.json").write_text(json.dumps({**manifest, "packages": {}, "modules": {}}))
     for file in libraries(program, python):
