@@ -7,6 +7,9 @@ use crate::size::ByteSize;
 use std::collections::BTreeSet;
 use std::fmt;
 
+/// The working directory of a script that may write files, as the script sees it.
+pub const DIRECTORY: &str = "/tmp";
+
 /// The script's own name in the working directory.
 pub const SCRIPT: &str = "main.py";
 

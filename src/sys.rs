@@ -26,7 +26,7 @@ use libc::{c_int, c_long, c_ulong};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use tokio::io::Interest;
@@ -202,6 +202,21 @@ pub fn spawn_with_control(mut command: Command, control: OwnedFd) -> std::io::Re
     let child = command.spawn()?;
     // With the command goes the last copy of `control`: when the process ends, the other end shows it.
     Ok(Pid::from_raw(i32::try_from(child.id()).map_err(std::io::Error::other)?))
+}
+
+/// Writes all of it, whatever signals come in between.
+///
+/// # Errors
+/// The first that `write(2)` gives; a part may be written by then.
+pub fn write_all(to: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match nix::unistd::write(&to, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// Ends the process at once, with no clean-up of any kind.

@@ -7,7 +7,6 @@
 pub mod child;
 mod files;
 mod input;
-mod main_file;
 pub mod pages;
 pub mod written;
 pub mod zygote;

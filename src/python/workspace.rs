@@ -1,4 +1,4 @@
-//! Work buffers of `OpenBLAS` that can't be had: the script is told at once, where it would wait for ever.
+//! Work buffers that the kernel refuses to `OpenBLAS`: the script is told at once, where it would wait for ever.
 //!
 //! Runs in every process of the program, and acts in children only. `OpenBLAS` maps a buffer for each thread that multiplies at the same
 //! time, and asks again without end when the kernel refuses one. A program's symbols come before those of its libraries, so its
@@ -140,13 +140,8 @@ fn end(length: usize) -> ! {
     // SAFETY: a jailed child's channel has this number; the script may have closed it, and then nobody hears.
     let channel = unsafe { BorrowedFd::borrow_raw(CONTROL) };
     let frame = wire::encode(&Up::Done(reply)).unwrap_or_default();
-    let mut rest = &frame[..];
-    while !rest.is_empty() {
-        match nix::unistd::write(channel, rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(Errno::EINTR) => {}
-            Err(_) => sys::exit_now(1),
-        }
+    if sys::write_all(channel, &frame).is_err() {
+        sys::exit_now(1);
     }
     loop {
         // SAFETY: it looks at no descriptor, and only waits.

@@ -4,7 +4,8 @@
 //! after the last layer is on. The supervisor kills the child as soon as it has the reply.
 
 use super::written::Written;
-use super::{files, input, main_file};
+use super::{files, input};
+use crate::files::DIRECTORY;
 use crate::handover;
 use crate::jail::{self, ChildDescriptors, JailError, Jailed, Plan, Ruleset, Step, Steps, verify};
 use crate::layer::Layer;
@@ -178,9 +179,9 @@ fn place_source(plan: &Plan, job: &JobFrame, has_files: bool) -> Result<Option<&
         return Ok(None);
     }
     if !has_files {
-        main_file::place(plan, python::SCRIPT, job.script.as_bytes())?;
+        files::place_script(plan, job.script.as_bytes())?;
     }
-    Ok(Some(main_file::HOME))
+    Ok(Some(DIRECTORY))
 }
 
 fn run(
@@ -232,7 +233,7 @@ fn send<M: Serialize>(channel: BorrowedFd<'_>, message: &M, before_long: impl Fn
 fn send_or_exit<M: Serialize>(channel: BorrowedFd<'_>, message: &M, before_long: impl FnOnce(), status: i32) {
     let mut space = [0; SHORT];
     let long;
-    let mut rest = if let Some(frame) = wire::encode_within(message, &mut space) {
+    let frame = if let Some(frame) = wire::encode_within(message, &mut space) {
         frame
     } else {
         before_long();
@@ -240,12 +241,8 @@ fn send_or_exit<M: Serialize>(channel: BorrowedFd<'_>, message: &M, before_long:
         long = frame;
         &long[..]
     };
-    while !rest.is_empty() {
-        match nix::unistd::write(channel, rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(Errno::EINTR) => {}
-            Err(_) => sys::exit_now(status),
-        }
+    if sys::write_all(channel, frame).is_err() {
+        sys::exit_now(status);
     }
 }
 

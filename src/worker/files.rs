@@ -1,14 +1,17 @@
-//! Writes the files of a job into the working directory.
+//! Writes the files of a job, and the source of a program, into the working directory.
 //!
 //! Runs in the child, in the jail, before the child has seen a byte of the script. What it says is believed for that reason. It
 //! must never follow a link: nothing but these files is there.
 
 use super::child::Inbox;
+use crate::files::{DIRECTORY, SCRIPT};
+use crate::jail::Plan;
+use crate::sys;
 use crate::wire::FileHead;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{mkdir, write};
+use nix::unistd::mkdir;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// What is read and written at once.
@@ -30,11 +33,20 @@ pub(super) fn place(heads: &[FileHead], inbox: &mut Inbox, channel: BorrowedFd<'
             let count = inbox.take(channel, &mut buffer[..most]).ok_or(Errno::EPIPE)?;
             left -= count as u64;
             if let (Ok(file), Ok(())) = (&file, outcome) {
-                outcome = write_all(file, &buffer[..count]);
+                outcome = sys::write_all(file, &buffer[..count]);
             }
         }
     }
     outcome
+}
+
+/// Writes a program's source into the working directory: `ENOSPC` where it is larger than /tmp.
+pub(super) fn place_script(plan: &Plan, source: &[u8]) -> Result<(), Errno> {
+    if source.len() as u64 > plan.tmp_bytes {
+        // Files may not be longer than /tmp is large, and who tries is ended by SIGXFSZ.
+        return Err(Errno::ENOSPC);
+    }
+    sys::write_all(&new_file(&format!("{DIRECTORY}/{SCRIPT}"))?, source)
 }
 
 fn create(path: &str) -> Result<OwnedFd, Errno> {
@@ -44,16 +56,9 @@ fn create(path: &str) -> Result<OwnedFd, Errno> {
             Err(errno) => return Err(errno),
         }
     }
-    open(path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, Mode::S_IRUSR | Mode::S_IWUSR)
+    new_file(path)
 }
 
-fn write_all(file: &OwnedFd, mut rest: &[u8]) -> Result<(), Errno> {
-    while !rest.is_empty() {
-        match write(file, rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
+fn new_file(path: &str) -> Result<OwnedFd, Errno> {
+    open(path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, Mode::S_IRUSR | Mode::S_IWUSR)
 }

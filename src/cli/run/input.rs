@@ -1,7 +1,8 @@
 //! What `mayfly run` is given: its flags, the script, and standard input → a job.
 //!
 //! Runs in the supervisor. A script may come from a pipe and so may its input: all of it is read before anything is started, in a
-//! thread that nobody has to wait for. It must never read a terminal for the script, nor more than a request may have.
+//! thread that nobody has to wait for. It must never read a terminal for the script, nor more from a pipe
+//! that nobody named than a request may have.
 
 use crate::api::native::job_from_json;
 use crate::config::Config;
