@@ -46,16 +46,6 @@ def print_exception(kind, error, trace):
     traceback.print_exception(kind, error, trace)
 
 
-def event_loop():
-    """Return `asyncio.run`, and never a file of that name that was sent. Called before the script runs."""
-    path = leave_directory()
-    try:
-        from asyncio import run
-    finally:
-        sys.path = path
-    return run
-
-
 def run_awaiting(run, codes, names):
     """Run code with `await` at its top level in an event loop; return the value of the last."""
 

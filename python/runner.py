@@ -251,16 +251,22 @@ def renewals():
 
 def await_to_the_end(awaitable, is_coroutine):
     """Run what an `async def main` returned, in a new event loop."""
-    path = leave_directory()
-    try:
-        from asyncio import run
-    finally:
-        sys.path = path
+    run = event_loop()
 
     async def whole():
         return await awaitable
 
     return run(awaitable if is_coroutine else whole())
+
+
+def event_loop():
+    """Return `asyncio.run`, and never a file of that name that was sent."""
+    path = leave_directory()
+    try:
+        from asyncio import run
+    finally:
+        sys.path = path
+    return run
 
 
 def describe(error):
