@@ -256,8 +256,8 @@ impl Supervisor {
                 (_, None) => {}
             }
             let timing = Timing { queue: admitted - arrived, start: started - admitted, run: driven.wall };
-            let judge = exit::judge_of(job.manner().mode);
-            let (outcome, exit) = judge(driven.stop, &limits, &self.place(), cpu_seconds, driven.cpu);
+            let mode = job.manner().mode;
+            let (outcome, exit) = exit::judge(mode, driven.stop, &limits, &self.place(), cpu_seconds, driven.cpu);
             return Ok(Report {
                 outcome: advice::add(outcome, advice::Sent::with(&job, &self.manifest.modules)),
                 exit,

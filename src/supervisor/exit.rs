@@ -14,21 +14,21 @@ use crate::wire::{Raised, Reply};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
-/// Says what a run came to; its arguments are those of [`verdict::decide`].
-pub type Judge = fn(Stop, &Limits, &Place, u64, Duration) -> (Outcome, Option<Exit>);
-
-/// Who judges runs of this mode.
+/// What a run in this mode came to, and how it ended if that was a program's. The other arguments are those of [`verdict::decide`].
 #[must_use]
-pub fn judge_of(mode: Mode) -> Judge {
-    match mode {
-        Mode::Program => |stop, limits, place, cpu_seconds, cpu| {
-            let (outcome, exit) = of_program(stop, limits, place, cpu_seconds, cpu);
-            (outcome, Some(exit))
-        },
-        Mode::Function | Mode::Auto => {
-            |stop, limits, place, cpu_seconds, cpu| (verdict::decide(stop, limits, place, cpu_seconds, cpu), None)
-        }
+pub fn judge(
+    mode: Mode,
+    stop: Stop,
+    limits: &Limits,
+    place: &Place,
+    cpu_seconds: u64,
+    cpu: Duration,
+) -> (Outcome, Option<Exit>) {
+    if mode != Mode::Program {
+        return (verdict::decide(stop, limits, place, cpu_seconds, cpu), None);
     }
+    let (outcome, exit) = of_program(stop, limits, place, cpu_seconds, cpu);
+    (outcome, Some(exit))
 }
 
 /// The outcome of a program that stopped like this, and how it ended. The arguments are those of [`verdict::decide`].
