@@ -45,8 +45,8 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::fmt;
 
-/// The name under which a script is compiled, and which tracebacks show.
-pub const SCRIPT: &str = "main.py";
+/// The name under which a script is compiled, and which tracebacks show: that of its file, where it is one.
+pub use crate::files::SCRIPT;
 
 /// Memory set aside for what comes after the script, when that has used all the job may have: describing a failure, or
 /// framing a result. It is address space only, never written to. Encoding itself asks before it takes.

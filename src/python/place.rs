@@ -3,7 +3,7 @@
 //! Runs in the child. A job without files has nothing there.
 
 /// The working directory, as it stands in `sys.path`.
-pub(super) const DIRECTORY: &str = "/tmp";
+pub(super) use crate::files::DIRECTORY;
 
 /// The module, or the package, that a file below the working directory is, or belongs to.
 pub(super) fn module_of(path: &str) -> Option<&str> {
