@@ -37,15 +37,14 @@ pub(super) struct Describe {
 /// was refused.
 pub(super) fn while_compiling(py: Python<'_>, describe: &Describe, error: PyErr, make_room: &dyn Fn()) -> Reply {
     let is_memory_error = error.is_instance_of::<PyMemoryError>(py);
-    let refused = memory::refused().filter(|_| is_memory_error);
+    let refused = before_room(py, &error).refused;
     make_room();
     let mut exception = describe_it(py, describe, &error.into_value(py));
     if is_memory_error && exception.message.is_empty() && refused.is_none() {
         "the source is nested too deeply to be compiled".clone_into(&mut exception.message);
         exception.traceback = format!("{}: {}\n", exception.kind, exception.message);
     }
-    let cause = refused.map_or(Cause::Script, |asked| Cause::Memory { asked });
-    Reply::Raised { phase: Phase::Compile, cause, exception }
+    Reply::Raised { phase: Phase::Compile, cause: cause_of_refusal(refused), exception }
 }
 
 /// The reply for an exception that came from the script's body, or from `main()`.
@@ -81,10 +80,14 @@ pub(super) fn of_program(py: Python<'_>, describe: &Describe, phase: Phase, erro
     let error = error.into_value(py);
     let exception = describe_it(py, describe, &error);
     let cause = match phase {
-        Phase::Compile => room.refused.map_or(Cause::Script, |asked| Cause::Memory { asked }),
+        Phase::Compile => cause_of_refusal(room.refused),
         _ => cause_of(py, describe, &error, &exception, room.had_no_stack),
     };
     Raised { phase, cause, exception }
+}
+
+fn cause_of_refusal(refused: Option<u64>) -> Cause {
+    refused.map_or(Cause::Script, |asked| Cause::Memory { asked })
 }
 
 /// Names for what fails with a `MemoryError` though memory is there.
