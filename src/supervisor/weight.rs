@@ -30,8 +30,8 @@ const OLD_SESSION: i32 = 10;
 #[derive(Debug)]
 pub struct Weight {
     meter: Meter,
-    /// The nice value that the script was given, if it was.
-    now: Option<i32>,
+    /// Whether the script was given a nice value.
+    yields: bool,
     /// When it is looked at next, and how long after the last time; `None` when it is settled.
     next: Option<(Instant, Duration)>,
 }
@@ -40,7 +40,7 @@ impl Weight {
     /// Of a script that began then.
     #[must_use]
     pub fn new(meter: Meter, began: Instant) -> Self {
-        Self { meter, now: None, next: Some((began + NEW, NEW)) }
+        Self { meter, yields: false, next: Some((began + NEW, NEW)) }
     }
 
     /// Makes the script yield, now and then, as it has so many threads; `None` where the kernel does not tell. Call it each time that
@@ -51,13 +51,10 @@ impl Weight {
         self.next = Some((due + pause, pause));
         let threads = if is_taken_back() { threads } else { Some(1) };
         let Some(wanted) = threads.map(|threads| niceness(own(), threads)) else { return };
-        if self.now == Some(wanted) {
-            return;
-        }
-        if self.now.is_none() {
+        if !std::mem::replace(&mut self.yields, true) {
             self.meter.set_session(OLD_SESSION);
         }
-        self.now = Some(wanted);
+        // Also where it is the same: a thread that was being made meanwhile has the value of before.
         if self.meter.set_niceness(wanted).is_err() || !is_taken_back() {
             self.next = None;
         }
@@ -66,7 +63,7 @@ impl Weight {
 
 impl Drop for Weight {
     fn drop(&mut self) {
-        if self.now.is_some() && is_taken_back() {
+        if self.yields && is_taken_back() {
             self.meter.set_session(0);
             // It may have ended.
             let _ = self.meter.set_niceness(own());
